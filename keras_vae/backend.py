@@ -1,0 +1,95 @@
+"""The one file that knows which backend runs: its TFP, its seeds, its XLA compile.
+
+Everything else is written in `keras.ops` and TFP's common interface.
+"""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_vae runs on Keras's TensorFlow backend. Expected KERAS_BACKEND=tensorflow; "
+        f"received KERAS_BACKEND={keras.backend.backend()}. Set it before the first `import keras`."
+    )
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+
+def xla_compile(function):
+    """Compiles `function` with XLA: a program of its own in eager and graph code, inlined in an outer program."""
+    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
+def sum_to_shape_of(value, operand):
+    """Sums `value` over the axes along which `operand` was broadcast to it: the transpose of broadcasting.
+
+    The axes are found when the program runs, so that it holds for shapes unknown while tracing.
+    """
+    if value.shape.is_fully_defined() and value.shape == operand.shape:
+        return value
+    shape = tf.shape(operand)
+    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(value), s1=shape)
+    return tf.reshape(tf.reduce_sum(value, axes), shape)
+
+
+def stateless_seed(source):
+    """The next seed of a `SeedGenerator`, or the one that an int stands for: int32 [2], as TFP takes it."""
+    if isinstance(source, keras.random.SeedGenerator):
+        # Keras keeps int64 or uint32 state.
+        return tf.cast(source.next(), tf.int32)
+    if isinstance(source, bool) or not hasattr(source, "__index__"):
+        raise ValueError(f"Expected `seed` to be None or an integer; received: {source!r}")
+    return tf.constant([source.__index__() % 2**31, 0], tf.int32)
+
+
+def fold_in(seed, index):
+    """An independent seed for each `index`, from one seed."""
+    return tf.random.experimental.stateless_fold_in(seed, index)
+
+
+def prefers_xla(layers):
+    """Whether a training step through these layers is best compiled whole.
+
+    XLA's convolutions on a CPU are slower than oneDNN's, and XLA does not run under `tf.distribute` in Keras.
+    """
+    layers = list(layers)
+    on_cpu = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+    convolves = any("Conv" in kind.__name__ for layer in layers for kind in type(layer).__mro__)
+    return (
+        all(layer.supports_jit for layer in layers) and not (on_cpu and convolves) and not tf.distribute.has_strategy()
+    )
+
+
+def is_dataset(data):
+    return isinstance(data, tf.data.Dataset)
+
+
+def is_empty_dataset(dataset):
+    return int(dataset.cardinality()) == 0
+
+
+def dataset_spec(dataset):
+    """The structure of one element, as `TensorSpec`s."""
+    return dataset.element_spec
+
+
+def inspect_dataset(dataset, function):
+    """`dataset`, each of whose elements the Python function `function(element)` has looked at, and may refuse by
+    raising.
+
+    The function runs on tf.data's own threads and gets NumPy arrays.
+    """
+
+    def look(*element):
+        element = element if len(element) > 1 else element[0]
+        leaves = tf.nest.flatten(element)
+
+        def look_at(*arrays):
+            function(tf.nest.pack_sequence_as(element, arrays))
+
+        with tf.control_dependencies([tf.numpy_function(look_at, leaves, [])]):
+            return tf.nest.map_structure(tf.identity, element)
+
+    return dataset.map(look, tf.data.AUTOTUNE)

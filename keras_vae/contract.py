@@ -1,0 +1,84 @@
+"""What encoder, prior, decoder and data must agree on, each as a check that says so."""
+
+from keras import ops
+
+from keras_vae.backend import tfd
+
+
+def check_part(role, value, kind, example):
+    """Raises ValueError unless the constructor argument `role` is a `kind`."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"VAE: expected `{role}` to be a {kind.__module__.split('.')[0]} {kind.__name__}, such as {example}; "
+            f"received: {value!r} of type {type(value).__name__}"
+        )
+
+
+def check_distribution(role, value):
+    """`value`, what the encoder or decoder returned, if it is a distribution."""
+    if not isinstance(value, tfd.Distribution):
+        received = f"a tensor of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {type(value).__name__}"
+        raise ValueError(
+            f"Expected the {role} to end in a distribution layer, such as keras_vae.layers.IndependentNormal(...), "
+            f"and so to return a tfd.Distribution; received {received}. Add the layer as the {role}'s last."
+        )
+    return value
+
+
+def check_prior(posterior, prior):
+    """Raises ValueError unless posterior and prior are over the same latent."""
+    if not posterior.event_shape.is_compatible_with(prior.event_shape):
+        raise ValueError(
+            "Expected posterior and prior to have the same event shape; received: posterior "
+            f"{tuple(posterior.event_shape)} (the encoder's last layer), prior {tuple(prior.event_shape)}"
+        )
+
+
+def check_latent(decoder, latent_shape):
+    """Raises ValueError if the decoder is built for latents of another shape."""
+    expected = getattr(decoder, "input_shape", None) if decoder.built else None
+    if isinstance(expected, tuple) and expected and not compatible(expected[1:], latent_shape):
+        raise ValueError(
+            f"Expected latents of the shape that the decoder takes, {expected[1:]}; received latents of shape "
+            f"{latent_shape}. The encoder's event shape and the decoder's input must be the same."
+        )
+
+
+def check_event(likelihood, x):
+    """Raises ValueError unless one x has the decoder's event shape."""
+    event, received = likelihood.event_shape, tuple(x.shape[1:])
+    if event.rank is not None and not compatible(tuple(event), received):
+        advice = ""
+        if tuple(event) == (*received, 1):
+            advice = " Give x a channel axis: x[..., None], or take it off the decoder's event shape."
+        elif (*event, 1) == received:
+            advice = " Take the channel axis off x: x[..., 0], or give the decoder's event shape one."
+        raise ValueError(
+            f"Expected each x to have the decoder's event shape, {tuple(event)}; received x of shape "
+            f"{received} after the batch axis.{advice}"
+        )
+
+
+def check_sample_weight(sample_weight):
+    """`sample_weight` as a tensor `[B]`, if it has one number an example."""
+    weight = ops.convert_to_tensor(sample_weight)
+    if not weight.shape or any(size != 1 for size in weight.shape[1:]):
+        raise ValueError(
+            "Expected `sample_weight` to hold one number an example, shape [batch]; "
+            f"received shape {tuple(weight.shape)}"
+        )
+    return ops.reshape(weight, (-1,))
+
+
+def check_positive_integer(owner, name, value):
+    """`value` as an int, if it is a positive integer."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{owner}: expected `{name}` to be an integer >= 1; received: {value!r}")
+    return int(value)
+
+
+def compatible(expected, received):
+    """Whether two static shapes, in which None is unknown, can be the same."""
+    return len(expected) == len(received) and all(
+        None in (a, b) or a == b for a, b in zip(expected, received, strict=True)
+    )

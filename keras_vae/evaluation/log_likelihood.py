@@ -1,0 +1,78 @@
+"""The importance-sampled log-likelihood, streamed so that memory does not grow with the number of samples."""
+
+import keras
+from keras import ops
+
+from keras_vae import backend
+
+# Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
+BLOCK_ROWS = 512
+
+# Latents between two movements of the progress bar: seconds of work for a small decoder.
+STEP_ROWS = 2**18
+
+
+class ImportanceSampler(keras.Model):
+    """Estimates log p(x) under a VAE through `predict`, for whatever data `predict` takes.
+
+        log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
+
+    In expectation a lower bound, which tightens as S grows: Burda, Grosse & Salakhutdinov (arXiv 1509.00519), equation
+    8 and theorem 1. The encoder runs once an example; the draws go through the decoder in blocks, and only a running
+    maximum and sum of the weights is kept.
+
+    Args:
+        vae: the `VAE`.
+        block: draws an example that go through the decoder at once.
+    """
+
+    def __init__(self, vae, block, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.vae = vae
+        self.block = block
+        self.seed_generator = keras.random.SeedGenerator(0)
+        # A variable, so that another number of samples needs no new program.
+        self.num_samples = self.add_weight(shape=(), dtype="int32", initializer="ones", trainable=False)
+
+    def restart(self, num_samples, seed):
+        """Sets S and the seed, integers [2], for the next `predict`."""
+        self.num_samples.assign(num_samples)
+        self.seed_generator.state.assign(seed)
+
+    def call(self, x):
+        target = self.vae.target_of(x)
+        posterior, prior = self.vae.encode(x), self.vae.prior()
+        seed = backend.stateless_seed(self.seed_generator)
+        num_samples = ops.convert_to_tensor(self.num_samples)
+
+        def log_weights(start):
+            """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
+            z = posterior.sample(self.block, seed=backend.fold_in(seed, start))
+            weights = self.vae.decode(z).log_prob(target) + prior.log_prob(z) - posterior.log_prob(z)
+            beyond = start + ops.arange(self.block) >= num_samples
+            return ops.where(beyond[:, None], -float("inf"), weights)
+
+        def add_block(start, peak, total):
+            weights = log_weights(start)
+            higher = ops.maximum(peak, ops.max(weights, axis=0))
+            # While every weight so far is -inf there is nothing to scale by.
+            base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
+            return start + self.block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
+
+        nothing = ops.zeros_like(posterior.log_prob(posterior.mean()))
+        _, peak, total = ops.while_loop(
+            lambda start, peak, total: start < num_samples,
+            add_block,
+            (ops.zeros((), "int32"), nothing - float("inf"), nothing),
+        )
+        return peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
+
+
+def examples_at_once(num_samples):
+    """How many examples make one step of `predict`: the fewer, the more draws each takes."""
+    return min(max(1, STEP_ROWS // num_samples), BLOCK_ROWS)
+
+
+def draws_at_once(batch_size):
+    """How many draws of each of a batch's examples make one block for the decoder."""
+    return max(1, BLOCK_ROWS // batch_size)

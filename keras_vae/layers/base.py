@@ -1,0 +1,114 @@
+"""What every distribution layer shares: from features to parameters of the event's shape."""
+
+import math
+
+import keras
+from keras import ops
+
+
+class DistributionLayer(keras.layers.Layer):
+    """A Keras layer that projects features to the parameters of a TFP distribution, and returns that.
+
+    It is to a distribution what `Dense` is to a tensor, and comes last in a Sequential, functional or subclassed model.
+    Called on data it returns the distribution, with batch shape `[B]` and event shape `event_shape`; called on a
+    symbolic tensor it returns a symbolic tensor of the event's shape.
+
+    Projection, of features `[B, *features]` to `maps` numbers for each element of the event:
+
+    - where the features lie on the event's own grid, `features[:-1]` being `event_shape` without its last axis (a
+      convolution's `(28, 28, 32)` for an image `(28, 28, 1)`) or all of it (`(28, 28, 32)` for `(28, 28)`): a Dense on
+      the last axis, that is, a 1x1 convolution;
+    - else: flatten, Dense, reshape.
+
+    Parameters are float32 (float64 under a float64 policy) whatever the mixed-precision policy.
+
+    A subclass sets `maps`, or computes it, and defines `distribution(*parameters)`.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        projection: False to take the features as the parameters, for a network that already ends in them. They are
+            `[B, params_size]`, parameter after parameter, or lie on the event's grid with the parameters side by side
+            along the last axis: `(28, 28, 2)` for the mean and the log-variance of `(28, 28, 1)`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers; with `projection=False`, the features' shape is
+            neither of the two.
+    """
+
+    maps = 1  # numbers that the distribution takes from the network, an element of the event
+
+    def __init__(self, event_shape, projection=True, **kwargs):
+        super().__init__(**kwargs)
+        self.event_shape = check_event_shape(type(self).__name__, event_shape)
+        self.projection = projection
+        self._dense = None
+
+    @classmethod
+    def params_size(cls, event_shape, **kwargs):
+        """How many features `projection=False` takes, for a layer made with these arguments."""
+        layer = cls(event_shape, **kwargs)
+        return layer.maps * math.prod(layer.event_shape)
+
+    def distribution(self, *parameters):
+        """The distribution with these parameters, `maps` tensors `[B, *event_shape]`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
+
+    def build(self, input_shape):
+        features = tuple(input_shape[1:])
+        size = math.prod(self.event_shape)
+        self._on_grid = bool(features) and (
+            features[:-1] == self.event_shape[:-1]
+            if len(features) == len(self.event_shape)
+            else features[:-1] == self.event_shape
+        )
+        # The last axis of the event that the projection sees: on a grid without channels, there is one channel.
+        channels = self.event_shape[-1] if len(features) == len(self.event_shape) else 1
+        units = self.maps * (channels if self._on_grid else size)
+        if self.projection:
+            if None in features:
+                raise ValueError(
+                    f"{type(self).__name__}: expected features of known shape; received: {tuple(input_shape)}"
+                )
+            self._dense = keras.layers.Dense(units, dtype=self.dtype_policy, name="projection")
+            self._dense.build((None, features[-1] if self._on_grid else math.prod(features)))
+        elif not (self._on_grid and features[-1] == units):
+            self._on_grid = False
+            if features != (self.maps * size,):
+                raise ValueError(
+                    f"{type(self).__name__}(event_shape={self.event_shape}, projection=False): expected features of "
+                    f"shape ({self.maps * size},), or on the event's grid with {self.maps} parameter(s) side by side on "
+                    f"the last axis; received: {features}"
+                )
+
+    def call(self, features):
+        if self._dense is not None:
+            flat_features = features if self._on_grid else ops.reshape(features, (ops.shape(features)[0], -1))
+            features = self._dense(flat_features)
+        features = ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
+        shape = (-1, *self.event_shape)
+        return self.distribution(*(ops.reshape(part, shape) for part in ops.split(features, self.maps, axis=-1)))
+
+    def compute_output_spec(self, features):
+        if not self.built:
+            self.build(features.shape)
+        return keras.KerasTensor(
+            (features.shape[0], *self.event_shape), dtype=keras.backend.result_type(self.compute_dtype, "float32")
+        )
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.event_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "event_shape": self.event_shape, "projection": self.projection}
+
+
+def check_event_shape(owner, event_shape):
+    """`event_shape` as a tuple, if it is a positive integer or some of them."""
+    shape = tuple(event_shape) if isinstance(event_shape, (tuple, list)) else (event_shape,)
+    for size in shape:
+        if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+            raise ValueError(
+                f"{owner}: expected `event_shape` to be a positive integer or a tuple of positive integers; "
+                f"received: {event_shape!r}"
+            )
+    return tuple(int(size) for size in shape)

@@ -1,0 +1,109 @@
+"""The Gaussian with independent coordinates: a VAE's usual posterior, and the decoder of real-valued data."""
+
+import keras
+from keras import ops
+
+from keras_vae import scales
+from keras_vae.backend import tfd, tfp
+from keras_vae.layers.base import DistributionLayer
+from keras_vae.ops import gaussian_kl, gaussian_nll
+
+
+class FusedNormal(tfd.Independent):
+    """`tfd.Independent(tfd.Normal(...))`, given by its log-variance, whose `log_prob` and KL are the fused ops.
+
+    Args:
+        loc: mu, `[..., *event]`.
+        log_variance: log sigma^2, broadcastable with `loc`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    def __init__(self, loc, log_variance, event_ndims, name="FusedNormal"):
+        parameters = dict(locals())
+        self._loc, self._log_variance, self._event_ndims = loc, log_variance, event_ndims
+        super().__init__(tfd.Normal(loc, ops.exp(0.5 * log_variance)), reinterpreted_batch_ndims=event_ndims, name=name)
+        self._parameters = self._no_dependency(parameters)
+
+    @property
+    def loc(self):
+        """mu, `[..., *event]`."""
+        return self._loc
+
+    @property
+    def log_variance(self):
+        """log sigma^2, broadcastable with `loc`."""
+        return self._log_variance
+
+    @property
+    def event_ndims(self):
+        """How many trailing axes make up one event."""
+        return self._event_ndims
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        properties = tfp.util.ParameterProperties
+        ndims = {"event_ndims": lambda self: self.event_ndims}
+        return {"loc": properties(**ndims), "log_variance": properties(**ndims)}
+
+    def _log_prob(self, x):
+        return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=self.event_ndims)
+
+    @staticmethod
+    def support_error(low, high, dtype):
+        """What is wrong with data from `low` to `high`, or None."""
+        if dtype == "uint8" and high > 1:
+            return (
+                f"IndependentNormal scores real numbers; received uint8 values from {low} to {high}, as of an unscaled "
+                "image. Rescale it: x.astype('float32') / 255."
+            )
+        return None
+
+
+@tfd.RegisterKL(FusedNormal, FusedNormal)
+def _kl(q, p, name=None):
+    return gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance, event_ndims=q.event_ndims)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class IndependentNormal(DistributionLayer):
+    """A Gaussian with independent coordinates, N(mu, diag(sigma^2)).
+
+        log p(x) = -1/2 sum_i [ log(2 pi) + log sigma_i^2 + (x_i - mu_i)^2 / sigma_i^2 ]
+
+    The diagonal posterior of an encoder and the likelihood of real-valued data: equation 9 and appendix C.2 of Kingma &
+    Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). mu is linear in the features; sigma is the `scale`'s.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        scale: where sigma comes from: a `keras_vae.scales` object, or a number for a sigma that is known and fixed.
+            Default `PerElement()`, a function of the features.
+        projection: False to take the features as the parameters: mu, then (with `PerElement`) log sigma^2 before the
+            scale's floor. See `DistributionLayer`.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive.
+    """
+
+    def __init__(self, event_shape, scale=None, projection=True, **kwargs):
+        super().__init__(event_shape, projection=projection, **kwargs)
+        self.scale = scales.get(scale)
+        self.maps = 1 + self.scale.maps
+
+    def build(self, input_shape):
+        if not self.scale.built:
+            self.scale.build(self.event_shape)
+        super().build(input_shape)
+
+    def distribution(self, mean, *features):
+        log_variance = ops.cast(self.scale.log_variance(*features), mean.dtype)
+        return FusedNormal(mean, log_variance, event_ndims=len(self.event_shape))
+
+    def get_config(self):
+        return {**super().get_config(), "scale": keras.saving.serialize_keras_object(self.scale)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "scale": keras.saving.deserialize_keras_object(config["scale"])})

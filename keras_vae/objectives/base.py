@@ -1,0 +1,67 @@
+"""What every objective shares, and how a weight becomes a number."""
+
+import math
+import numbers
+
+import keras
+
+from keras_vae.contract import check_positive_integer
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+# Where a schedule is asked for its final value: past the end of any training.
+LAST_STEP = 2**31 - 1
+
+
+class Objective:
+    """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
+
+    A subclass defines `terms`, `weights` and `elbo`, and `get_config`; it is registered with Keras to be saved.
+
+    Args:
+        num_samples: how many draws of the latent an example, the L of equation 8 of AEVB (arXiv 1312.6114).
+
+    Raises:
+        ValueError: `num_samples` is not a positive integer.
+    """
+
+    def __init__(self, num_samples=1):
+        self.num_samples = check_positive_integer(type(self).__name__, "num_samples", num_samples)
+
+    @property
+    def weights(self):
+        """`{name: weight}` of every term: numbers or `LearningRateSchedule`s."""
+        raise NotImplementedError(f"{type(self).__name__} must define `weights`")
+
+    def __call__(self, draw):
+        """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `weights`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
+
+    def elbo(self, terms):
+        """The unweighted evidence lower bound from the terms, `[B]`, nats per example."""
+        raise NotImplementedError(f"{type(self).__name__} must define `elbo`")
+
+    def get_config(self):
+        return {"num_samples": self.num_samples}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def weight_at(weight, step=None):
+    """A weight's value: a schedule's at the optimizer's iteration `step`, or its final one if `step` is None."""
+    if isinstance(weight, Schedule):
+        return weight(LAST_STEP if step is None else step)
+    return weight
+
+
+def check_weight(owner, name, weight):
+    """`weight`, if it is a finite number that is not negative, or a schedule."""
+    number = isinstance(weight, numbers.Real) and not isinstance(weight, bool) and 0 <= weight < math.inf
+    if not (number or isinstance(weight, Schedule)):
+        raise ValueError(
+            f"{owner}: expected `{name}` to be a finite number >= 0 or a keras.optimizers.schedules."
+            f"LearningRateSchedule; received: {weight!r}"
+        )
+    return weight

@@ -1,0 +1,57 @@
+"""The evidence lower bound."""
+
+import keras
+from keras import ops
+
+from keras_vae.objectives.base import Objective, check_weight
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ELBO(Objective):
+    """The evidence lower bound, negated to be minimised: equation 10 of AEVB (arXiv 1312.6114).
+
+        -ELBO = E_q(z|x)[ -log p(x|z) ] + beta KL(q(z|x) || p(z)),    in nats per example
+
+    with the expectation as the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered,
+    and else the mean of log q(z|x) - log p(z) over the same draws.
+
+    Args:
+        beta: weight of the KL, a number >= 0 or a `keras.optimizers.schedules.LearningRateSchedule` of the optimizer's
+            iterations; outside training a schedule's final value counts. 1 is the bound itself; else beta-VAE (Higgins
+            et al., ICLR 2017). The metrics `kl` and `elbo` are never weighted.
+        num_samples: how many draws of the latent an example, the paper's L.
+
+    Raises:
+        ValueError: `beta` is negative, not finite, or neither number nor schedule; `num_samples` is not a positive
+            integer.
+    """
+
+    def __init__(self, beta=1.0, num_samples=1):
+        super().__init__(num_samples)
+        self.beta = check_weight("ELBO", "beta", beta)
+
+    @property
+    def weights(self):
+        return {"nll": 1.0, "kl": self.beta}
+
+    def __call__(self, draw):
+        nll = -ops.mean(draw.likelihood.log_prob(draw.x), axis=0)
+        return {"nll": nll, "kl": kl_divergence(draw)}
+
+    def elbo(self, terms):
+        return -(terms["nll"] + terms["kl"])
+
+    def get_config(self):
+        return {**super().get_config(), "beta": keras.saving.serialize_keras_object(self.beta)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "beta": keras.saving.deserialize_keras_object(config["beta"])})
+
+
+def kl_divergence(draw):
+    """KL(q(z|x) || p(z)), `[B]`: TFP's registered closed form, or the draws' mean of log q(z|x) - log p(z)."""
+    try:
+        return draw.posterior.kl_divergence(draw.prior)
+    except NotImplementedError:
+        return ops.mean(draw.posterior.log_prob(draw.z) - draw.prior.log_prob(draw.z), axis=0)

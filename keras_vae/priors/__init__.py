@@ -1,0 +1,6 @@
+"""Priors over the latent: called without arguments, each gives a TFP distribution."""
+
+from keras_vae.priors.base import Prior
+from keras_vae.priors.standard_normal import StandardNormal
+
+__all__ = ["Prior", "StandardNormal"]

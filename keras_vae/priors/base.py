@@ -1,0 +1,42 @@
+"""What every prior shares: an event shape, its own or the posterior's."""
+
+import keras
+
+from keras_vae.layers.base import check_event_shape
+
+
+class Prior(keras.layers.Layer):
+    """A distribution p(z) over the latent: `prior()` returns a `tfd.Distribution` of batch `[]`.
+
+    A subclass defines `distribution()`; weights it owns are created in `build(event_shape)`, which starts with
+    `super().build(event_shape)`.
+
+    Args:
+        event_shape: shape of one latent: an integer, or integers. None, the default, takes the posterior's.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers, or is not the posterior's.
+    """
+
+    def __init__(self, event_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        self.event_shape = None if event_shape is None else check_event_shape(type(self).__name__, event_shape)
+
+    def build(self, event_shape):
+        event_shape = tuple(event_shape)
+        if self.event_shape not in (None, event_shape):
+            raise ValueError(
+                f"{type(self).__name__}: expected the posterior's event shape, {event_shape}; "
+                f"received: event_shape={self.event_shape}"
+            )
+        self.latent_shape = event_shape
+
+    def distribution(self):
+        """The distribution, of batch `[]` and event `self.latent_shape`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
+
+    def __call__(self):  # Keras's own wants an input
+        return self.distribution()
+
+    def get_config(self):
+        return {**super().get_config(), "event_shape": self.event_shape}

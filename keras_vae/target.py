@@ -1,0 +1,36 @@
+"""Which part of x the likelihood scores, where x has several parts."""
+
+
+def pick(x, target=None):
+    """The part of x that is scored: `x[target]`; by default x itself, or its first entry if x is a list or tuple.
+
+    Raises:
+        ValueError: x has no such part, or is a dictionary and `target` is None.
+    """
+    if target is None and not isinstance(x, (dict, list, tuple)):
+        return x
+    try:
+        return x[_key(x, target)]
+    except (KeyError, IndexError, TypeError):
+        parts = (
+            f"keys {sorted(x)}" if isinstance(x, dict) else f"{len(x)} entries" if isinstance(x, (list, tuple)) else ""
+        )
+        raise ValueError(
+            f"Expected `target` to name the part of x that the likelihood scores; received target={target!r} for x "
+            f"{f'with {parts}' if parts else f'of type {type(x).__name__}'}. Set it: VAE(encoder, decoder, target=...)."
+        ) from None
+
+
+def replace(x, value, target=None):
+    """x with `value` in place of the part that is scored."""
+    if not isinstance(x, (dict, list, tuple)):
+        return value
+    if isinstance(x, dict):
+        return {**x, target: value}
+    entries = list(x)
+    entries[_key(x, target)] = value
+    return type(x)(entries)
+
+
+def _key(x, target):
+    return 0 if target is None and isinstance(x, (list, tuple)) else target

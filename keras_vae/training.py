@@ -1,0 +1,160 @@
+"""How a model of weighted terms trains through Keras: `compile`, `fit`, `evaluate` and what they report."""
+
+import contextlib
+import inspect
+
+import keras
+from keras import ops
+
+from keras_vae import backend, contract, target
+from keras_vae.data_check import DataCheck, holds_arrays, peek
+from keras_vae.objectives.base import weight_at
+
+
+class TermTrainer(keras.Model):
+    """A Keras model whose `call` returns per-example terms, adds their weighted means as losses, and is trained on x
+    alone.
+
+    What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
+    `add_terms`; `likelihood_class` is the class of p(x|z) once built.
+
+    Args:
+        objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
+        target: which part of x is scored: see `keras_vae.target.pick`.
+    """
+
+    likelihood_class = None
+
+    def __init__(self, objective, target=None, **kwargs):
+        # Under mixed precision Keras would round x itself; the networks cast what they take in.
+        super().__init__(autocast=False, **kwargs)
+        self.objective = objective
+        self.target = target
+        self._elbo_tracker = keras.metrics.Mean(name="elbo")
+        self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
+        self._sample_weight = None  # [B], of the batch that a step is at
+
+    def add_terms(self, terms, training):
+        """Adds each term's weighted mean over the batch to the model's losses."""
+        step = self.optimizer.iterations if training and getattr(self, "optimizer", None) is not None else None
+        for name, value in terms.items():
+            weight = ops.cast(weight_at(self.objective.weights[name], step), value.dtype)
+            if self._sample_weight is not None:
+                value = value * ops.cast(self._sample_weight, value.dtype)
+            self.add_loss(weight * ops.mean(value))
+
+    def compile(self, optimizer="rmsprop", loss=None, jit_compile="auto", **kwargs):
+        """Configures training, as `keras.Model.compile` but for the loss, which is the objective's.
+
+        Args:
+            optimizer: name or instance of a Keras optimizer.
+            loss: must stay None.
+            jit_compile: True or False, or "auto": the whole step as one XLA program, except with convolutions on a
+                CPU, which
+                are faster outside XLA, and under `tf.distribute`. The loss ops are XLA programs either way.
+            **kwargs: as of `keras.Model.compile`; `metrics` compare x with its reconstruction.
+
+        Raises:
+            ValueError: `loss` or `loss_weights` is given.
+        """
+        if loss is not None or kwargs.get("loss_weights") is not None:
+            raise ValueError(
+                "compile: expected no `loss` and no `loss_weights`, since the loss is the VAE's objective; received: "
+                f"loss={loss!r}, loss_weights={kwargs.get('loss_weights')!r}. Choose the likelihood as the decoder's "
+                "last layer, and weights in the objective: VAE(encoder, decoder, objective=ELBO(beta=...))."
+            )
+        if jit_compile == "auto" and not kwargs.get("run_eagerly"):
+            jit_compile = backend.prefers_xla(self._flatten_layers())
+        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args, check_data=True, **kwargs):
+        """Trains the model: `keras.Model.fit`, on x alone; labels are ignored.
+
+        `sample_weight` weights each example's terms: in the loss by Keras's convention (weighted sum over the batch
+        size), in the metrics as a weighted mean.
+
+        Args:
+            *args, **kwargs: as of `keras.Model.fit`.
+            check_data: False to trust the data unseen. By default arrays are looked at before training, and batches
+                that
+                come from elsewhere before they are trained on, for values that the likelihood cannot score.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: the data is empty, not finite, outside the likelihood's support, or of another shape than the
+                decoder's event.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        with DataCheck(self, enabled=check_data) as check:
+            self._take_data(given, check, "x")
+            if given.get("validation_data") is not None:
+                x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                validation = {"x": x, "y": y, "sample_weight": sample_weight}
+                self._take_data(validation, check, "validation x")
+                given["validation_data"] = tuple(validation.values())
+            return super().fit(**given)
+
+    def evaluate(self, *args, check_data=True, **kwargs):
+        """The loss and the metrics on data: `keras.Model.evaluate`, weights as in `fit`.
+
+        Args:
+            *args, **kwargs: as of `keras.Model.evaluate`.
+            check_data: False to trust the data unseen, as in `fit`.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        if "_use_cached_eval_dataset" in kwargs:  # from within `fit`, which has looked at the data
+            return super().evaluate(*args, **kwargs)
+        given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
+        with DataCheck(self, enabled=check_data) as check:
+            self._take_data(given, check, "x")
+            return super().evaluate(**given)
+
+    def train_step(self, data):
+        with self._weighted_by(data):
+            return super().train_step(data)
+
+    def test_step(self, data):
+        with self._weighted_by(data):
+            return super().test_step(data)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # Tracked here and not in `call`, which `predict` runs too; and an example at a time, so that a short batch
+        # counts for what it holds.
+        terms = {name: y_pred[name] for name in self._term_trackers}
+        for name, value in terms.items():
+            self._term_trackers[name].update_state(value, self._sample_weight)
+        self._elbo_tracker.update_state(self.objective.elbo(terms), self._sample_weight)
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        # What `compile(metrics=...)` compares: x itself with its reconstruction.
+        return super().compute_metrics(x, target.pick(x, self.target), y_pred["reconstruction"], sample_weight)
+
+    def _take_data(self, given, check, name):
+        """Readies the x, y and sample_weight among a method's arguments: builds the model for x, and looks at it."""
+        shapes, given["x"] = peek(given.get("x"))
+        if not self.built and shapes is not None:
+            self.build(shapes)
+        given["x"] = check(given["x"], name)
+        if given.get("y") is None and given.get("sample_weight") is not None and holds_arrays(given["x"]):
+            # Keras drops the weights of data without labels; any label keeps them.
+            given["y"] = given["sample_weight"]
+
+    @contextlib.contextmanager
+    def _weighted_by(self, data):
+        """Makes a step's sample weights known to `call`, which Keras does not hand them to."""
+        _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
+        try:
+            yield
+        finally:
+            self._sample_weight = None

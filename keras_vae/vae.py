@@ -1,0 +1,211 @@
+"""The VAE: a Keras model that reads as the equation."""
+
+import functools
+import types
+
+import keras
+from keras import ops
+
+from keras_vae import backend, contract, target
+from keras_vae.data_check import DataCheck, peek
+from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
+from keras_vae.layers.unflattened import Unflattened
+from keras_vae.objectives import ELBO, ForwardPass, Objective
+from keras_vae.priors import Prior, StandardNormal
+from keras_vae.training import TermTrainer
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VAE(TermTrainer):
+    """A variational autoencoder: an encoder that gives q(z|x), a decoder that gives p(x|z), and an objective.
+
+        maximise E_q(z|x)[ log p(x|z) ] - KL(q(z|x) || p(z))
+
+    (Kingma & Welling, "Auto-Encoding Variational Bayes", arXiv 1312.6114, equation 10). Trained by `fit` on x alone;
+    labels, if given, are ignored. `loss` is minimised; the metrics `elbo`, `nll` and `kl` are in nats per example,
+    exact over the epoch, and never weighted by the objective.
+
+    Args:
+        encoder: a Keras model that ends in a distribution layer: x `[B, *event]` to a `tfd.Distribution` of batch
+        `[B]`. decoder: a Keras model that ends in a distribution layer whose event shape is that of one x: z `[N,
+        *latent]` to a
+            `tfd.Distribution` of batch `[N]`.
+        prior: p(z), a `keras_vae.priors` object. Default `StandardNormal()`.
+        objective: what is minimised, a `keras_vae.objectives` object. Default `ELBO()`.
+        target: which part of x the likelihood scores, for an encoder of several inputs: an index or key of x. By
+            default
+            x itself, or its first entry if x is a list or tuple; needed if x is a dictionary.
+        seed: an integer, for the noise of the latents. Default: drawn from Python's generator, which
+            `keras.utils.set_random_seed` seeds.
+
+    Raises:
+        ValueError: an argument is not of the kind named; when first called or fitted, if encoder or decoder do not end
+            in
+            a distribution, or the event shapes of posterior, prior, decoder and x do not fit together.
+    """
+
+    def __init__(self, encoder, decoder, prior=None, objective=None, target=None, seed=None, **kwargs):
+        objective = ELBO() if objective is None else objective
+        contract.check_part("objective", objective, Objective, "keras_vae.objectives.ELBO()")
+        super().__init__(objective, target, **kwargs)
+        prior = StandardNormal(dtype=self.dtype_policy) if prior is None else prior
+        contract.check_part("prior", prior, Prior, "keras_vae.priors.StandardNormal()")
+        contract.check_part("encoder", encoder, keras.Layer, "keras.Sequential([...])")
+        contract.check_part("decoder", decoder, keras.Layer, "keras.Sequential([...])")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = prior
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        # Compiled programs, not part of the model: kept where Keras does not track it.
+        self._samplers = types.SimpleNamespace(by_block={})
+
+    def call(self, x, training=None):
+        """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
+        posterior = self.encode(x, training=training)  # q(z|x): batch [B], event [D]
+        prior = self._prior_for(posterior)  # p(z): batch [], event [D]
+        z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(self.seed_generator))  # [S, B, D]
+        likelihood = self.decode(z, training=training)  # p(x|z): batch [S, B], event = shape of one x
+        draw = ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
+        terms = self.objective(draw)  # {"nll": [B], "kl": [B], ...}, nats per example
+        self.add_terms(terms, training)  # each weighted batch mean, by add_loss
+        return {"reconstruction": ops.mean(likelihood.mean(), axis=0), **terms}
+
+    def encode(self, x, training=None):
+        """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
+
+        Raises:
+            ValueError: the encoder does not end in a distribution.
+        """
+        x = target.replace(x, self.target_of(x), self.target)
+        return contract.check_distribution("encoder", self.encoder(x, training=training))
+
+    def decode(self, z, training=None):
+        """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.
+
+        Raises:
+            ValueError: the decoder does not end in a distribution, or takes latents of another shape.
+        """
+        z = ops.convert_to_tensor(z)
+        batch_ndims = len(z.shape) - (len(self.prior.latent_shape) if self.prior.built else 1)
+        latent_shape = tuple(z.shape[batch_ndims:])
+        contract.check_latent(self.decoder, latent_shape)
+        rows = z if batch_ndims == 1 else ops.reshape(z, (-1, *latent_shape))
+        likelihood = contract.check_distribution("decoder", self.decoder(rows, training=training))
+        self.likelihood_class = type(likelihood)
+        return likelihood if batch_ndims == 1 else Unflattened(likelihood, ops.shape(z)[:batch_ndims])
+
+    def reconstruct(self, x, sample=False, seed=None):
+        """What the decoder makes of x's latent: the mean of p(x|z) at the posterior's mean, `[B, *event]`.
+
+        Args:
+            x: `[B, *event]`.
+            sample: True to draw z from the posterior and then x from the likelihood instead.
+            seed: an integer, for a repeatable draw. Default: the model's own seeds.
+        """
+        posterior = self.encode(x)
+        if not sample:
+            return self.decode(posterior.mean()).mean()
+        latent_seed, event_seed = self._two_seeds(seed)
+        return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
+
+    def generate(self, num, seed=None, sample=False):
+        """New examples, `[num, *event]`: the mean of p(x|z) at draws of z from the prior.
+
+        Args:
+            num: how many, a positive integer.
+            seed: an integer, for repeatable draws. Default: the model's own seeds.
+            sample: True to draw x from the likelihood instead of taking its mean.
+
+        Raises:
+            ValueError: `num` is not a positive integer, or the latent's shape is not yet known.
+        """
+        num = contract.check_positive_integer("generate", "num", num)
+        if not self.prior.built:
+            raise ValueError("generate: expected a built model; received one that has not seen data. Call `fit` first.")
+        latent_seed, event_seed = self._two_seeds(seed)
+        likelihood = self.decode(self.prior().sample(num, seed=latent_seed))
+        return likelihood.sample(seed=event_seed) if sample else likelihood.mean()
+
+    def log_likelihood(self, x, num_samples=5000, batch_size=None, verbose="auto", seed=None, check_data=True):
+        """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
+
+            log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
+
+        In expectation a lower bound, which tightens as S grows (Burda, Grosse & Salakhutdinov, arXiv 1509.00519,
+        theorem 1). Memory does not grow with `num_samples`.
+
+        Args:
+            x: what `predict` takes: arrays, a `tf.data.Dataset`, a `PyDataset`, a generator.
+            num_samples: S, a positive integer.
+            batch_size: examples at a time, if x is arrays. Default: fewer the more samples, so that progress shows.
+            verbose: as of `predict`.
+            seed: an integer, for a repeatable estimate. Default: the model's own seeds.
+            check_data: False to trust x unseen.
+
+        Raises:
+            ValueError: `num_samples` is not a positive integer; x cannot be scored.
+        """
+        num_samples = contract.check_positive_integer("log_likelihood", "num_samples", num_samples)
+        batch_size = examples_at_once(num_samples) if batch_size is None else batch_size
+        shapes, x = peek(x)
+        if not self.built and shapes is not None:
+            self.build(shapes)
+        with DataCheck(self, enabled=check_data) as check:
+            sampler = self._sampler(batch_size)
+            sampler.restart(num_samples, backend.stateless_seed(self.seed_generator if seed is None else seed))
+            return sampler.predict(check(x), batch_size=batch_size, verbose=verbose)
+
+    def build(self, input_shape):
+        x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
+        try:
+            # A symbolic pass through `call` creates every weight, and raises every error of shape.
+            super().compute_output_spec(x)
+        except Exception as error:
+            # Keras buries the message in advice to implement `compute_output_spec`.
+            raise (error.__context__ or error) from None
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            **{part: serialize(getattr(self, part)) for part in ("encoder", "decoder", "prior", "objective")},
+            "target": self.target,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        deserialize = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
+        parts = {part: deserialize(config[part]) for part in ("encoder", "decoder", "prior", "objective")}
+        return cls(**{**config, **parts})
+
+    def target_of(self, x):
+        """The part of x that the likelihood scores: float32, or float64 under a float64 policy."""
+        part = ops.convert_to_tensor(target.pick(x, self.target))
+        return ops.cast(part, keras.backend.result_type(self.compute_dtype, "float32"))
+
+    def _target_for(self, likelihood, x):
+        part = self.target_of(x)
+        contract.check_event(likelihood, part)
+        return part
+
+    def _prior_for(self, posterior):
+        """The prior's distribution, built for the posterior's event."""
+        if not self.prior.built:
+            self.prior.build(tuple(posterior.event_shape))
+        prior = self.prior()
+        contract.check_prior(posterior, prior)
+        return prior
+
+    def _sampler(self, batch_size):
+        """The importance sampler for batches of this size: made, and compiled, once."""
+        samplers, block = self._samplers.by_block, draws_at_once(batch_size)
+        if block not in samplers:
+            samplers[block] = ImportanceSampler(self, block)
+            samplers[block].jit_compile = self.jit_compile
+        return samplers[block]
+
+    def _two_seeds(self, seed):
+        seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
+        return backend.fold_in(seed, 0), backend.fold_in(seed, 1)

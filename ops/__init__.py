@@ -1,0 +1,9 @@
+"""Loss ops: tensors in, nats per example out.
+
+Each is one XLA-compiled program forward and one backward, with its own gradient; see `fused.py` for how one is made.
+"""
+
+from keras_vae.ops.bernoulli import bernoulli_nll
+from keras_vae.ops.gaussian import gaussian_kl, gaussian_nll
+
+__all__ = ["bernoulli_nll", "gaussian_kl", "gaussian_nll"]

@@ -1,0 +1,121 @@
+"""The Gaussian's two terms: negative log-likelihood and Kullback-Leibler divergence, in nats."""
+
+import math
+
+from keras import ops
+from keras_vae.ops.fused import fused, saturate
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+def gaussian_nll(x, mean, log_variance, event_ndims=1):
+    """Negative log-density of a Gaussian with independent coordinates.
+
+        nll = 1/2 sum_i [ log(2 pi) + log sigma_i^2 + (x_i - mu_i)^2 / sigma_i^2 ]
+
+    This is `-log N(x; mu, diag(sigma^2))` to the last constant: appendix C.2 of Kingma & Welling, "Auto-Encoding
+    Variational Bayes" (arXiv 1312.6114). With sigma fixed and shared it is the sum of squared errors over 2 sigma^2,
+    plus a constant. The operands broadcast as in arithmetic.
+
+    Args:
+        x: the data, `[..., *event]`; floats or integers.
+        mean: mu, broadcastable with `x`.
+        log_variance: log sigma^2, broadcastable with `x`.
+        event_ndims: how many trailing axes make up one event; these are summed.
+
+    Returns:
+        float32 (float64 if an operand is) of the operands' broadcast shape without its last `event_ndims` axes: nats
+        per example. Value and gradient are finite for all finite operands with |log_variance| <= 80; what is too large
+        for the dtype is the dtype's largest number. Infinite or NaN operands give what the formula gives, or NaN.
+
+    Raises:
+        ValueError: `event_ndims` is not an integer from 0 to the rank of the broadcast operands.
+    """
+    return _gaussian_nll(x, mean, log_variance, event_ndims=event_ndims)
+
+
+def gaussian_kl(mean, log_variance, prior_mean=0.0, prior_log_variance=0.0, event_ndims=1):
+    """KL divergence from one Gaussian with independent coordinates (q) to another (p).
+
+        KL(q || p) = 1/2 sum_i [ s_i - 1 - log s_i + (mu_i - m_i)^2 / tau_i^2 ],    s_i = sigma_i^2 / tau_i^2
+
+    with q = N(mu, diag(sigma^2)) and p = N(m, diag(tau^2)). With p standard normal, the default, this is appendix B of
+    Kingma & Welling (arXiv 1312.6114). Exact also where q is close to p and the terms cancel. The operands broadcast as
+    in arithmetic.
+
+    Args:
+        mean: mu, `[..., *event]`.
+        log_variance: log sigma^2, broadcastable with `mean`.
+        prior_mean: m, broadcastable with `mean`.
+        prior_log_variance: log tau^2, broadcastable with `mean`.
+        event_ndims: how many trailing axes make up one event; these are summed.
+
+    Returns:
+        float32 (float64 if an operand is) of the operands' broadcast shape without its last `event_ndims` axes: nats
+        per example. Value and gradient are finite for all finite operands with |log_variance| and |prior_log_variance|
+        <= 80; what is too large for the dtype is the dtype's largest number. Infinite or NaN operands give what the
+        formula gives, or NaN.
+
+    Raises:
+        ValueError: `event_ndims` is not an integer from 0 to the rank of the broadcast operands.
+    """
+    return _gaussian_kl(mean, log_variance, prior_mean, prior_log_variance, event_ndims=event_ndims)
+
+
+def nll_reference(x, mean, log_variance):
+    """The summand as one would write it down: what the tests hold the op against."""
+    return 0.5 * (LOG_2PI + log_variance + ops.square(x - mean) / ops.exp(log_variance))
+
+
+def kl_reference(mean, log_variance, prior_mean, prior_log_variance):
+    """The summand as one would write it down: what the tests hold the op against."""
+    ratio = ops.exp(log_variance) / ops.exp(prior_log_variance)
+    return 0.5 * (ratio - 1.0 - ops.log(ratio) + ops.square(mean - prior_mean) / ops.exp(prior_log_variance))
+
+
+def _standardized(x, mean, log_variance):
+    """u = (x - mu) / sigma, and 1 / sigma. Scaled before it is squared, so that u^2 overflows last."""
+    precision = ops.exp(-0.5 * log_variance)
+    residual = saturate(x - mean, x, mean)
+    return residual * precision, precision
+
+
+def _nll_forward(x, mean, log_variance):
+    u, _ = _standardized(x, mean, log_variance)
+    return saturate(0.5 * ops.square(u) + 0.5 * (log_variance + LOG_2PI), x, mean, log_variance)
+
+
+def _nll_backward(upstream, x, mean, log_variance):
+    # d/dx = u / sigma,  d/dmu = -u / sigma,  d/dlog sigma^2 = (1 - u^2) / 2
+    u, precision = _standardized(x, mean, log_variance)
+    slope = upstream * u * precision
+    return slope, -slope, 0.5 * upstream * (1.0 - ops.square(u))
+
+
+def _exp_minus_1_minus(d):
+    """exp(d) - 1 - d without cancellation: its Taylor series near 0."""
+    series = ops.ones_like(d)
+    for k in range(12, 2, -1):
+        series = 1.0 + d / k * series  # 1 + d/3 (1 + d/4 (1 + ...))
+    small = ops.abs(d) < 0.1
+    return ops.where(small, 0.5 * ops.square(d) * series, ops.expm1(d) - d)
+
+
+def _kl_forward(mean, log_variance, prior_mean, prior_log_variance):
+    u, _ = _standardized(mean, prior_mean, prior_log_variance)
+    ratio_term = _exp_minus_1_minus(log_variance - prior_log_variance)
+    operands = (mean, log_variance, prior_mean, prior_log_variance)
+    return saturate(0.5 * ratio_term + 0.5 * ops.square(u), *operands)
+
+
+def _kl_backward(upstream, mean, log_variance, prior_mean, prior_log_variance):
+    # with s = sigma^2 / tau^2 and u = (mu - m) / tau:
+    # d/dmu = u / tau,  d/dlog sigma^2 = (s - 1) / 2,  d/dm = -u / tau,  d/dlog tau^2 = -(s - 1) / 2 - u^2 / 2
+    u, precision = _standardized(mean, prior_mean, prior_log_variance)
+    slope = upstream * u * precision
+    excess = 0.5 * upstream * ops.expm1(log_variance - prior_log_variance)
+    return slope, excess, -slope, -excess - 0.5 * upstream * ops.square(u)
+
+
+_gaussian_nll = fused(_nll_forward, _nll_backward)
+_gaussian_kl = fused(_kl_forward, _kl_backward)

@@ -1,0 +1,51 @@
+"""All of keras_vae's packaging metadata. pyproject.toml holds only the build system and the tools' tables."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "keras_vae/version.py").read_text(), re.M).group(1)
+
+setup(
+    name="keras_vae",
+    version=VERSION,
+    description="Variational autoencoders for Keras 3 whose decoder is a distribution: exact, and compiled with XLA.",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=["keras_vae.ops", *find_packages(include=["keras_vae", "keras_vae.*"])],
+    package_dir={"keras_vae": "keras_vae", "keras_vae.ops": "ops"},
+    install_requires=[
+        # Both ends of every range were installed and passed the whole test suite; README, "Versions", says with what.
+        "tensorflow>=2.18,<2.22",  # the arrays, autodiff and XLA; 2.18 is the first that TFP 0.25 accepts
+        "keras>=3.8,<3.16",  # the Model this library subclasses
+        "tensorflow-probability>=0.25,<0.26",  # the distributions; 0.25 is the first for TensorFlow 2.18 and later
+        "tf-keras>=2.18,<2.22",  # TFP imports only beside it; nothing here uses it
+        "numpy>=1.26",  # checks on the user's arrays; what TensorFlow 2.18 itself needs on Python 3.12
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard>=2.18"],  # the viewer, which TensorFlow 2.21 no longer brings along
+        "examples": [
+            "matplotlib>=3.8",  # draws the pictures
+            "scikit-learn>=1.4",  # load_digits: real data that needs no download
+        ],
+        "test": [
+            "pytest>=8",  # runs the tests
+            "ruff>=0.6",  # lint
+            "scipy>=1.12",  # the referee of every log-density
+            "matplotlib>=3.8",  # the quick start is tested whole
+            "scikit-learn>=1.4",  # likewise
+            "build>=1",  # builds the wheel that the packaging test opens
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
