@@ -62,7 +62,8 @@ def check_event(likelihood, x):
 def check_sample_weight(sample_weight):
     """`sample_weight` as a tensor `[B]`, if it has one number an example."""
     weight = ops.convert_to_tensor(sample_weight)
-    if not weight.shape or any(size != 1 for size in weight.shape[1:]):
+    rank_is_known = getattr(weight.shape, "rank", 0) is not None  # not in a graph that has seen several ranks
+    if rank_is_known and (not weight.shape or any(size != 1 for size in weight.shape[1:])):
         raise ValueError(
             "Expected `sample_weight` to hold one number an example, shape [batch]; "
             f"received shape {tuple(weight.shape)}"

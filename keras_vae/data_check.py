@@ -1,5 +1,6 @@
 """Looks at the data before a VAE trains on it: empty, not finite, or outside what the likelihood can score."""
 
+import itertools
 import types
 
 import keras
@@ -40,19 +41,20 @@ class DataCheck:
         Raises:
             ValueError: the data is empty, or is arrays that hold a value the likelihood cannot score.
         """
-        if not self.enabled:
-            return data
 
         def look_at_element(element):
-            self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name)
+            if self.enabled:
+                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name)
             return element
 
+        if isinstance(data, keras.utils.PyDataset):
+            data = _LookedAt(data, look_at_element)
+        if not self.enabled:
+            return data
         if is_empty(data):
             raise ValueError(f"Expected {name} to hold at least one example; received an empty data set.")
         if backend.is_dataset(data):
             return backend.inspect_dataset(data, look_at_element)
-        if isinstance(data, keras.utils.PyDataset):
-            return _LookedAt(data, look_at_element)
         if isinstance(data, types.GeneratorType):
             return (look_at_element(element) for element in data)
         if holds_arrays(data):
@@ -61,9 +63,10 @@ class DataCheck:
         return data
 
     def _look_at(self, x, name):
-        self.error = self._error_in(np.asarray(target.pick(x, self.model.target)), name)
-        if self.error is not None:
-            raise self.error
+        error = self._error_in(np.asarray(target.pick(x, self.model.target)), name)
+        if error is not None:
+            self.error = error  # kept: batches that a pipeline has fetched ahead are looked at after this one
+            raise error
 
     def _error_in(self, x, name):
         """The error that the array `x` deserves, or None."""
@@ -93,7 +96,7 @@ class _LookedAt(keras.utils.PyDataset):
         self.look = look
 
     def __getitem__(self, index):
-        return self.look(self.dataset[index])
+        return _as_step(self.look(self.dataset[index]))
 
     @property
     def num_batches(self):
@@ -145,5 +148,13 @@ def peek(data):
 
 
 def _prepended(element, generator):
-    yield element
-    yield from generator
+    for each in itertools.chain([element], generator):
+        yield _as_step(each)
+
+
+def _as_step(element):
+    """A batch as Keras takes it from Python: a tuple, with weights only where there are labels; any label will do."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element)
+    if y is None:
+        y = sample_weight
+    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -14,6 +14,8 @@ import numbers
 import keras
 from keras import ops
 
+__all__ = ["Fixed", "PerDimension", "PerElement", "Scale", "Shared"]
+
 # Above, exp(-log_variance / 2) and its square leave float32.
 LARGEST_LOG_VARIANCE = 80.0
 

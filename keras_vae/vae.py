@@ -77,7 +77,7 @@ class VAE(TermTrainer):
         Raises:
             ValueError: the encoder does not end in a distribution.
         """
-        x = target.replace(x, self.target_of(x), self.target)
+        x = target.replace(keras.tree.map_structure(ops.convert_to_tensor, x), self.target_of(x), self.target)
         return contract.check_distribution("encoder", self.encoder(x, training=training))
 
     def decode(self, z, training=None):

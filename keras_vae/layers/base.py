@@ -76,8 +76,8 @@ class DistributionLayer(keras.layers.Layer):
             if features != (self.maps * size,):
                 raise ValueError(
                     f"{type(self).__name__}(event_shape={self.event_shape}, projection=False): expected features of "
-                    f"shape ({self.maps * size},), or on the event's grid with {self.maps} parameter(s) side by side on "
-                    f"the last axis; received: {features}"
+                    f"shape ({self.maps * size},), or on the event's grid with {self.maps} parameter(s) side by side "
+                    f"on the last axis; received: {features}"
                 )
 
     def call(self, features):

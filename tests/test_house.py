@@ -1,0 +1,148 @@
+"""The shape of the house: which way the imports run, which files know TensorFlow, what is public, what is shipped."""
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import keras_vae
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A room may import from the rooms to its right.
+ARROWS = {
+    "backend": set(),
+    "version": set(),
+    "target": set(),
+    "ops": {"backend"},
+    "scales": {"ops", "backend"},
+    "contract": {"backend"},
+    "layers": {"scales", "ops", "backend"},
+    "priors": {"layers"},
+    "objectives": {"contract", "backend"},
+    "data_check": {"target", "backend"},
+    "evaluation": {"backend"},
+    "training": {"objectives", "data_check", "contract", "target", "backend"},
+    "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
+}
+
+KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/export.py", "ops/fused.py"}
+
+
+def sources():
+    return [path for folder in ("keras_vae", "ops") for path in (ROOT / folder).rglob("*.py")]
+
+
+def room_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "ops" if parts[0] == "ops" else parts[1]
+
+
+def imports(path):
+    """Full names of the modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sources() if room_of(path) != "__init__"], ids=lambda path: path.name
+)
+def test_arrows_run_one_way(path):
+    room = room_of(path)
+    reached = {name.split(".")[1] for name in imports(path) if name.startswith("keras_vae.")}
+    assert reached - {room} <= ARROWS[room], f"{path.relative_to(ROOT)} reaches {reached - {room} - ARROWS[room]}"
+
+
+def test_the_arrows_have_no_cycle():
+    placed = set()
+    while len(placed) < len(ARROWS):
+        ready = {room for room, reached in ARROWS.items() if room not in placed and reached <= placed}
+        assert ready, f"a cycle among {set(ARROWS) - placed}"
+        placed |= ready
+
+
+def test_tensorflow_is_named_in_few_files():
+    naming = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if any(re.match(r"tensorflow|tf_keras", name) for name in imports(path)) and "callbacks" not in path.parts
+    }
+    assert naming <= KNOW_TENSORFLOW
+
+
+@pytest.mark.parametrize(
+    "module", [keras_vae, keras_vae.layers, keras_vae.scales, keras_vae.priors, keras_vae.objectives, keras_vae.ops]
+)
+def test_what_is_public_exists_and_is_documented(module):
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert isinstance(value, str) or value.__doc__, f"{module.__name__}.{name} has no docstring"
+
+
+def test_it_is_the_installed_package_that_is_tested():
+    """`make test` tests what a user would install, not the source tree."""
+    assert importlib.metadata.version("keras_vae") == keras_vae.__version__
+    if not (ROOT / ".venv").exists() or not sys.prefix.startswith(str(ROOT)):
+        pytest.skip("not run by make test")
+    assert "site-packages" in keras_vae.__file__ and "site-packages" in keras_vae.ops.__file__
+
+
+def test_importing_brings_in_no_plotting_and_no_tensorboard():
+    code = "import sys, keras_vae; print([m for m in ('matplotlib', 'sklearn', 'tensorboard') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_another_backend_is_refused_by_name():
+    code = "import os; os.environ['KERAS_BACKEND'] = 'numpy'; import keras_vae"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Expected KERAS_BACKEND=tensorflow; received KERAS_BACKEND=numpy" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "keras_vae", "ops"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    for name in [*listed, "setup.py", "pyproject.toml", "README.md", "LICENSE"]:
+        if (ROOT / name).exists():
+            (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "tree" / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, folder / "tree"], check=True, capture_output=True
+    )
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    top = {name.split("/")[0] for name in names}
+    assert top == {"keras_vae", f"keras_vae-{keras_vae.__version__}.dist-info"}
+    shipped = {name for name in names if name.endswith(".py")}
+    assert shipped == {
+        f"keras_vae/{path.relative_to(ROOT)}" if room_of(path) == "ops" else str(path.relative_to(ROOT))
+        for path in sources()
+    }
+
+
+def test_the_wheel_imports_from_another_directory(wheel, tmp_path):
+    """Unpacked where nothing else of the project is, with the dependencies of this environment."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import keras_vae, keras_vae.ops; "
+        "print(keras_vae.__file__, keras_vae.ops.__file__); import importlib.util; assert not importlib.util.find_spec('ops')"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(file.startswith(str(site)) for file in done.stdout.split())
