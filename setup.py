@@ -34,6 +34,7 @@ setup(
         ],
         "test": [
             "pytest>=8",  # runs the tests
+            "pytest-xdist>=3.5",  # on two cores: most of a test is compiling
             "ruff>=0.6",  # lint
             "scipy>=1.12",  # the referee of every log-density
             "matplotlib>=3.8",  # the quick start is tested whole

@@ -56,7 +56,8 @@ def prefers_xla(layers):
     """
     layers = list(layers)
     on_cpu = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
-    convolves = any("Conv" in kind.__name__ for layer in layers for kind in type(layer).__mro__)
+    kinds = {kind for layer in layers for kind in type(layer).__mro__}
+    convolves = any("Conv" in kind.__name__ and kind.__module__.startswith("keras.") for kind in kinds)
     return (
         all(layer.supports_jit for layer in layers) and not (on_cpu and convolves) and not tf.distribute.has_strategy()
     )

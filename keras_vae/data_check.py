@@ -72,7 +72,7 @@ class DataCheck:
         """The error that the array `x` deserves, or None."""
         if x.size == 0:
             return None  # an empty batch is no reason to stop
-        if x.dtype.kind not in "biuf":
+        if x.dtype.kind in "OSUMmc":
             return ValueError(f"Expected {name} to hold numbers; received dtype {x.dtype}.")
         low, high = x.min(), x.max()  # both carry a NaN through: two passes over memory and no copy
         if not (np.isfinite(low) and np.isfinite(high)):

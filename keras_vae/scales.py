@@ -150,18 +150,20 @@ class PerElement(LearnedScale):
         return self.bounded(features)
 
 
-def get(scale):
+def get(scale, dtype=None):
     """The `Scale` that an argument stands for: itself, `Fixed` for a number, `PerElement()` for None.
+
+    One that is made here gets the policy `dtype`.
 
     Raises:
         ValueError: `scale` is none of these, or a number that is not positive.
     """
     if scale is None:
-        return PerElement()
+        return PerElement(dtype=dtype)
     if isinstance(scale, Scale):
         return scale
     if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-        return Fixed(scale)
+        return Fixed(scale, dtype=dtype)
     raise ValueError(
         "Expected `scale` to be a positive number or a keras_vae.scales object such as Shared(), PerDimension() or "
         f"PerElement(); received: {scale!r}"

@@ -63,7 +63,8 @@ class LinearGaussian:
     def sample(self, num, seed=1):
         random = np.random.default_rng(seed)
         noise = self.sigma * random.normal(size=(num, len(self.bias)))
-        return random.normal(size=(num, self.weights.shape[1])) @ self.weights.T + self.bias + noise
+        x = random.normal(size=(num, self.weights.shape[1])) @ self.weights.T + self.bias + noise
+        return x.astype("float32").astype("float64")  # as Keras rounds the arrays that `predict` is given
 
     def log_prob(self, x):
         """The exact log p(x), [N], by scipy."""

@@ -78,7 +78,7 @@ def sampled_elbo(vae, x, draws):
 
 @pytest.mark.parametrize("num_samples", [1, 5, 50])
 def test_the_estimator_is_unbiased_for_any_number_of_samples(num_samples):
-    """Mean of the L-sample bound over many passes equals the closed form. False alarm rate at 5 standard errors: 6e-7."""
+    """Mean of the L-sample bound over many passes is the closed form's. False alarms at 5 standard errors: 6e-7."""
     model = LinearGaussian()
     vae = model.vae(
         posterior_shift=0.3, posterior_stretch=1.5, objective=keras_vae.objectives.ELBO(num_samples=num_samples)
@@ -311,11 +311,11 @@ def test_parts_of_the_wrong_kind():
     encoder, decoder = keras.Sequential([IndependentNormal(2)]), keras.Sequential([IndependentNormal(3)])
     with pytest.raises(ValueError, match=r"expected `encoder` to be a keras Layer, .*received: 3 of type int"):
         keras_vae.VAE(3, decoder)
-    with pytest.raises(ValueError, match="expected `decoder` to be a keras Layer, .*received: None"):
+    with pytest.raises(ValueError, match=r"expected `decoder` to be a keras Layer, .*received: None"):
         keras_vae.VAE(encoder, None)
-    with pytest.raises(ValueError, match="expected `prior` to be a keras_vae Prior, .*received: 'normal'"):
+    with pytest.raises(ValueError, match=r"expected `prior` to be a keras_vae Prior, .*received: 'normal'"):
         keras_vae.VAE(encoder, decoder, prior="normal")
-    with pytest.raises(ValueError, match="expected `objective` to be a keras_vae Objective, .*received: 'elbo'"):
+    with pytest.raises(ValueError, match=r"expected `objective` to be a keras_vae Objective, .*received: 'elbo'"):
         keras_vae.VAE(encoder, decoder, objective="elbo")
 
 
@@ -381,7 +381,7 @@ def test_numbers_of_samples_that_are_no_positive_integers(num):
 
 
 def test_generating_before_the_model_has_seen_data():
-    with pytest.raises(ValueError, match="generate: expected a built model; .*Call `fit` first"):
+    with pytest.raises(ValueError, match=r"generate: expected a built model; .*Call `fit` first"):
         gaussian_vae().generate(3)
 
 

@@ -89,7 +89,7 @@ class IndependentNormal(DistributionLayer):
 
     def __init__(self, event_shape, scale=None, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
-        self.scale = scales.get(scale)
+        self.scale = scales.get(scale, dtype=self.dtype_policy)
         self.maps = 1 + self.scale.maps
 
     def build(self, input_shape):
@@ -98,7 +98,7 @@ class IndependentNormal(DistributionLayer):
         super().build(input_shape)
 
     def distribution(self, mean, *features):
-        log_variance = ops.cast(self.scale.log_variance(*features), mean.dtype)
+        log_variance = ops.convert_to_tensor(self.scale.log_variance(*features), dtype=mean.dtype)
         return FusedNormal(mean, log_variance, event_ndims=len(self.event_shape))
 
     def get_config(self):

@@ -79,21 +79,23 @@ def test_seeds():
 
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_kinds_of_data_and_batch_sizes(jit_compile):
-    """The estimate of an example does not hang on its neighbours, up to sampling noise; order is kept."""
-    vae = gaussian_vae(scale=0.5)
+    """Each example gets its own log-likelihood, whatever hands it over.
+
+    The weights' coefficient of variation is about 0.4 here, so 0.1 is 15 standard errors of 4,000 samples.
+    """
+    model = LinearGaussian()
+    vae = model.vae(posterior_stretch=1.2)
     vae.compile("adam", jit_compile=jit_compile)
-    x = digits()[:23]
-    expected = vae.log_likelihood(x, num_samples=4000, verbose=0)
-    assert expected.shape == (23,) and expected.dtype == np.float32
+    x = model.sample(23)
+    expected = model.log_prob(x)
     for data, batch_size in [
         (x, 5),
         (x, 1),
         (tf.data.Dataset.from_tensor_slices((x, np.arange(23))).batch(10), None),
-        ((x[i : i + 10] for i in (0, 10, 20)), None),
+        (tf.data.Dataset.from_tensor_slices(x).batch(10), None),
     ]:
         estimate = vae.log_likelihood(data, num_samples=4000, batch_size=batch_size, verbose=0)
-        np.testing.assert_allclose(estimate, expected, atol=0.5)
-        assert np.corrcoef(estimate, expected)[0, 1] > 0.99
+        np.testing.assert_allclose(estimate, expected, atol=0.1)
 
 
 def test_another_number_of_samples_or_seed_needs_no_new_program():
