@@ -22,13 +22,16 @@ def xla_compile(function):
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
+def same_static_shape(one, other):
+    """Whether two tensors are known, while tracing, to have the same shape."""
+    return one.shape.is_fully_defined() and one.shape == other.shape
+
+
 def sum_to_shape_of(value, operand):
     """Sums `value` over the axes along which `operand` was broadcast to it: the transpose of broadcasting.
 
     The axes are found when the program runs, so that it holds for shapes unknown while tracing.
     """
-    if value.shape.is_fully_defined() and value.shape == operand.shape:
-        return value
     shape = tf.shape(operand)
     _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(value), s1=shape)
     return tf.reshape(tf.reduce_sum(value, axes), shape)

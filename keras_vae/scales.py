@@ -12,6 +12,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 __all__ = ["Fixed", "PerDimension", "PerElement", "Scale", "Shared"]
@@ -27,6 +28,11 @@ class Scale(keras.layers.Layer):
     """
 
     maps = 0  # feature maps taken from the network, an element of the event
+
+    def build_for(self, event_shape):
+        """Builds the scale for events of this shape, unless it is built."""
+        if not self.built:
+            self.build(event_shape)
 
     def log_variance(self, features=None):
         """log sigma^2, broadcastable with `[..., *event]`. `features`: `[..., *event]` if `maps` is 1, else None."""
@@ -72,7 +78,11 @@ class LearnedScale(Scale):
 
     def bounded(self, raw):
         """log(exp(raw) + floor^2), and at most the largest log-variance that the loss ops hold exactly."""
-        return ops.minimum(ops.logaddexp(raw, 2.0 * math.log(self.floor)), LARGEST_LOG_VARIANCE)
+        floor = ops.convert_to_tensor(2.0 * math.log(self.floor), raw.dtype)
+        # The larger of the two plus a small rest: no cancellation, and half the gradient where they are equal.
+        above = raw + ops.softplus(floor - raw)
+        below = floor + ops.softplus(raw - floor)
+        return ops.minimum(ops.where(raw > floor, above, below), LARGEST_LOG_VARIANCE)
 
     def get_config(self):
         return {**super().get_config(), "floor": self.floor}
@@ -105,10 +115,21 @@ class FreeScale(LearnedScale):
     def build(self, event_shape):
         self.raw = self.add_weight(
             shape=self.weight_shape(event_shape),
-            initializer=keras.initializers.Constant(math.log(self.initial**2 - self.floor**2)),
+            # log(initial^2 - floor^2), as a NumPy number: Keras would round a Python one to float32.
+            initializer=keras.initializers.Constant(
+                np.float64(2.0 * math.log(self.initial) + math.log1p(-((self.floor / self.initial) ** 2)))
+            ),
             autocast=False,  # half precision would quantise sigma
             name="raw_log_variance",
         )
+
+    def build_for(self, event_shape):
+        super().build_for(event_shape)
+        if tuple(self.raw.shape) != self.weight_shape(event_shape):
+            raise ValueError(
+                f"{type(self).__name__}: expected one event shape wherever the scale is used; received "
+                f"{tuple(self.raw.shape)} first, and now {event_shape}. Give each layer a scale of its own."
+            )
 
     def value(self):
         """The learned sigma, floor included: a tensor of `weight_shape(event_shape)`."""
@@ -171,9 +192,15 @@ def get(scale, dtype=None):
 
 
 def check_positive(owner, name, value):
-    """`value` as a float, if it is a positive finite number."""
+    """`value` as a float, if it is a positive number whose log-variance the loss ops hold exactly."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise ValueError(
             f"{owner}: expected `{name}` (a standard deviation) to be a positive, finite number; received: {value!r}"
+        )
+    if abs(2.0 * math.log(value)) > LARGEST_LOG_VARIANCE:
+        low, high = math.exp(-LARGEST_LOG_VARIANCE / 2), math.exp(LARGEST_LOG_VARIANCE / 2)
+        raise ValueError(
+            f"{owner}: expected `{name}` (a standard deviation) to be between {low:.1e} and {high:.1e}, for its square to "
+            f"fit float32 with room to spare; received: {value!r}. Rescale the data."
         )
     return float(value)

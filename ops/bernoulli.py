@@ -37,13 +37,14 @@ def nll_reference(x, logits):
 
 def _nll_forward(x, logits):
     # log(1 + exp(l)) = max(l, 0) + log1p(exp(-|l|)): the exponential never overflows.
-    softplus = ops.maximum(logits, 0.0) + ops.log1p(ops.exp(-ops.abs(logits)))
-    return saturate(softplus - x * logits, x, logits)
+    # max(l, 0) - x l comes first: it is exactly 0 where x is sure and right, and the small rest is kept.
+    nll = ops.maximum(logits, 0.0) - x * logits + ops.log1p(ops.exp(-ops.abs(logits)))
+    return saturate(nll, x, logits)
 
 
-def _nll_backward(upstream, x, logits):
-    # d/dx = -l,  d/dl = sigmoid(l) - x
-    return -upstream * logits, upstream * (ops.sigmoid(logits) - x)
+def _nll_backward(x, logits):
+    # d/dx = -l,  d/dl = sigmoid(l) - x = (1 - x) sigmoid(l) - x sigmoid(-l), which does not cancel
+    return -logits, (1.0 - x) * ops.sigmoid(logits) - x * ops.sigmoid(-logits)
 
 
 _bernoulli_nll = fused(_nll_forward, _nll_backward)

@@ -2,8 +2,8 @@
 
 An op is given as two elementwise functions in `keras.ops`, and `fused` makes it a sum over the event's axes:
 
-    forward(*operands)             -> the summand of each element
-    backward(upstream, *operands)  -> the gradient of each element with respect to each operand
+    forward(*operands)   -> the summand of each element
+    backward(*operands)  -> its derivative with respect to each operand
 
 A finite operand never becomes an infinite value. Where a number is too large for the dtype, it is the dtype's largest
 (`saturate`), so that one absurd pixel cannot turn a batch's loss into inf and its gradient into NaN; an operand that is
@@ -19,7 +19,7 @@ from keras import ops
 from keras_vae import backend
 
 # Sums are taken at this scale, so that finite summands have a finite sum and only an infinite one gives infinity.
-# A power of two, hence exact; room for 2^24 summands.
+# A power of two, hence exact, down to summands of about 1e-31; room for 2^24 of them.
 SUM_SCALE = 2.0**-24
 
 
@@ -48,14 +48,27 @@ def compute_dtype(*operands):
     return "float64" if "float64" in dtypes else "float32"
 
 
+def as_tensor(operand, dtype):
+    """`operand` in `dtype`; Python's own numbers get there without a detour through a narrower one."""
+    if hasattr(operand, "dtype"):
+        return ops.cast(ops.convert_to_tensor(operand), dtype)
+    return ops.convert_to_tensor(operand, dtype)
+
+
+def sum_to_shape_of(value, operand):
+    """`value` summed over the axes along which `operand` was broadcast to it."""
+    if backend.same_static_shape(value, operand):
+        return value
+    return saturated_sum(value, lambda scaled: backend.sum_to_shape_of(scaled, operand))
+
+
 def fused(forward, backward):
     """An op `op(*operands, event_ndims)` that sums `forward` over the last `event_ndims` axes of the broadcast
     operands.
 
     Args:
         forward: elementwise; takes the operands, returns the summands, of the operands' broadcast shape.
-        backward: elementwise; takes the upstream gradient (broadcast over the event's axes) and the operands, returns a
-            tuple with one gradient an operand.
+        backward: elementwise; takes the operands, returns a tuple with one derivative an operand.
 
     Returns:
         A function of float tensors, or what `keras.ops.convert_to_tensor` takes, differentiable to any order.
@@ -70,20 +83,17 @@ def fused(forward, backward):
 
         @backend.xla_compile
         def value(*operands):
-            return saturated_sum(
-                forward(*operands), lambda summands: ops.sum(summands, axis=axes) if axes else summands
-            )
+            summands = forward(*operands)
+            return saturated_sum(summands, lambda scaled: ops.sum(scaled, axis=axes)) if axes else summands
 
         @backend.xla_compile
         def gradient(upstream, *operands):
             for _ in axes:
                 upstream = ops.expand_dims(upstream, -1)
             return tuple(
-                saturated_sum(
-                    saturate(partial, upstream, *operands),
-                    lambda summands, operand=operand: backend.sum_to_shape_of(summands, operand),
-                )
-                for operand, partial in zip(operands, backward(upstream, *operands), strict=True)
+                # A derivative too large for the dtype is made finite first: times an upstream of 0, it is 0.
+                sum_to_shape_of(saturate(upstream * saturate(partial, *operands), upstream, *operands), operand)
+                for operand, partial in zip(operands, backward(*operands), strict=True)
             )
 
         @ops.custom_gradient
@@ -97,7 +107,7 @@ def fused(forward, backward):
 
     def call(*operands, event_ndims):
         dtype = compute_dtype(*operands)
-        operands = [ops.cast(ops.convert_to_tensor(operand), dtype) for operand in operands]
+        operands = [as_tensor(operand, dtype) for operand in operands]
         rank = max(len(operand.shape) for operand in operands)
         if isinstance(event_ndims, bool) or not isinstance(event_ndims, int) or not 0 <= event_ndims <= rank:
             raise ValueError(

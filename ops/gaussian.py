@@ -76,20 +76,21 @@ def kl_reference(mean, log_variance, prior_mean, prior_log_variance):
 def _standardized(x, mean, log_variance):
     """u = (x - mu) / sigma, and 1 / sigma. Scaled before it is squared, so that u^2 overflows last."""
     precision = ops.exp(-0.5 * log_variance)
-    residual = saturate(x - mean, x, mean)
-    return residual * precision, precision
+    residual = x - mean
+    halved = (0.5 * x - 0.5 * mean) * precision * 2.0  # where the difference itself is too large for the dtype
+    return ops.where(ops.isfinite(residual), residual * precision, halved), precision
 
 
 def _nll_forward(x, mean, log_variance):
     u, _ = _standardized(x, mean, log_variance)
-    return saturate(0.5 * ops.square(u) + 0.5 * (log_variance + LOG_2PI), x, mean, log_variance)
+    return saturate((0.5 * u) * u + 0.5 * (log_variance + LOG_2PI), x, mean, log_variance)
 
 
-def _nll_backward(upstream, x, mean, log_variance):
+def _nll_backward(x, mean, log_variance):
     # d/dx = u / sigma,  d/dmu = -u / sigma,  d/dlog sigma^2 = (1 - u^2) / 2
     u, precision = _standardized(x, mean, log_variance)
-    slope = upstream * u * precision
-    return slope, -slope, 0.5 * upstream * (1.0 - ops.square(u))
+    slope = u * precision
+    return slope, -slope, 0.5 - (0.5 * u) * u
 
 
 def _exp_minus_1_minus(d):
@@ -97,7 +98,7 @@ def _exp_minus_1_minus(d):
     series = ops.ones_like(d)
     for k in range(12, 2, -1):
         series = 1.0 + d / k * series  # 1 + d/3 (1 + d/4 (1 + ...))
-    small = ops.abs(d) < 0.1
+    small = ops.abs(d) < 0.5
     return ops.where(small, 0.5 * ops.square(d) * series, ops.expm1(d) - d)
 
 
@@ -105,16 +106,16 @@ def _kl_forward(mean, log_variance, prior_mean, prior_log_variance):
     u, _ = _standardized(mean, prior_mean, prior_log_variance)
     ratio_term = _exp_minus_1_minus(log_variance - prior_log_variance)
     operands = (mean, log_variance, prior_mean, prior_log_variance)
-    return saturate(0.5 * ratio_term + 0.5 * ops.square(u), *operands)
+    return saturate(0.5 * ratio_term + (0.5 * u) * u, *operands)
 
 
-def _kl_backward(upstream, mean, log_variance, prior_mean, prior_log_variance):
+def _kl_backward(mean, log_variance, prior_mean, prior_log_variance):
     # with s = sigma^2 / tau^2 and u = (mu - m) / tau:
     # d/dmu = u / tau,  d/dlog sigma^2 = (s - 1) / 2,  d/dm = -u / tau,  d/dlog tau^2 = -(s - 1) / 2 - u^2 / 2
     u, precision = _standardized(mean, prior_mean, prior_log_variance)
-    slope = upstream * u * precision
-    excess = 0.5 * upstream * ops.expm1(log_variance - prior_log_variance)
-    return slope, excess, -slope, -excess - 0.5 * upstream * ops.square(u)
+    slope = u * precision
+    excess = 0.5 * ops.expm1(log_variance - prior_log_variance)
+    return slope, excess, -slope, -excess - (0.5 * u) * u
 
 
 _gaussian_nll = fused(_nll_forward, _nll_backward)

@@ -56,14 +56,11 @@ class DistributionLayer(keras.layers.Layer):
     def build(self, input_shape):
         features = tuple(input_shape[1:])
         size = math.prod(self.event_shape)
-        self._on_grid = bool(features) and (
-            features[:-1] == self.event_shape[:-1]
-            if len(features) == len(self.event_shape)
-            else features[:-1] == self.event_shape
-        )
-        # The last axis of the event that the projection sees: on a grid without channels, there is one channel.
-        channels = self.event_shape[-1] if len(features) == len(self.event_shape) else 1
-        units = self.maps * (channels if self._on_grid else size)
+        # The event as seen on the features' grid: with a channel axis, which a grey image may lack.
+        has_channels = len(features) == len(self.event_shape)
+        grid, channels = (self.event_shape[:-1], self.event_shape[-1:]) if has_channels else (self.event_shape, (1,))
+        self._on_grid = bool(features) and features[:-1] == grid
+        units = self.maps * (math.prod(channels) if self._on_grid else size)
         if self.projection:
             if None in features:
                 raise ValueError(
@@ -104,7 +101,9 @@ class DistributionLayer(keras.layers.Layer):
 
 def check_event_shape(owner, event_shape):
     """`event_shape` as a tuple, if it is a positive integer or some of them."""
-    shape = tuple(event_shape) if isinstance(event_shape, (tuple, list)) else (event_shape,)
+    shape = (
+        tuple(event_shape) if hasattr(event_shape, "__len__") and not isinstance(event_shape, str) else (event_shape,)
+    )
     for size in shape:
         if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
             raise ValueError(

@@ -61,6 +61,10 @@ class FusedNormal(tfd.Independent):
 
 @tfd.RegisterKL(FusedNormal, FusedNormal)
 def _kl(q, p, name=None):
+    if q.event_ndims != p.event_ndims or not q.event_shape.is_compatible_with(p.event_shape):
+        raise ValueError(
+            f"Expected the same event shape on both sides of a KL; received: {q.event_shape}, {p.event_shape}"
+        )
     return gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance, event_ndims=q.event_ndims)
 
 
@@ -93,8 +97,7 @@ class IndependentNormal(DistributionLayer):
         self.maps = 1 + self.scale.maps
 
     def build(self, input_shape):
-        if not self.scale.built:
-            self.scale.build(self.event_shape)
+        self.scale.build_for(self.event_shape)
         super().build(input_shape)
 
     def distribution(self, mean, *features):

@@ -36,6 +36,13 @@ class Prior(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 
     def __call__(self):  # Keras's own wants an input
+        if not self.built:
+            if self.event_shape is None:
+                raise ValueError(
+                    f"{type(self).__name__}: expected an event shape, as an argument or from the posterior once the VAE "
+                    "has seen data; received none"
+                )
+            self.build(self.event_shape)
         return self.distribution()
 
     def get_config(self):

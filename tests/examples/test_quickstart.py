@@ -77,7 +77,8 @@ def test_digits(quickstart, tmp_path):
     assert "Epoch 3/3" in done.stdout
     assert "297 test images" in done.stdout
     scores = check_scores(done.stdout, pixels=64, levels=17)
-    assert scores["log p(x)"] > scores["ELBO"]
+    # Measured: 0.16 apart, and the ELBO, of one draw an image, with standard deviation 0.07.
+    assert scores["log p(x)"] > scores["ELBO"] - 0.3
     # What one Gaussian for all pixels takes, whose sigma is that of the pixels.
     data = quickstart.load_digits(seed=0)
     assert scores["bits per pixel"] < math.log2(data.train.std() * math.sqrt(2 * math.pi * math.e))
@@ -87,8 +88,8 @@ def test_digits(quickstart, tmp_path):
     assert float(re.search(r"differ by at most (\S+) grey levels", done.stdout).group(1)) < 1e-3
     vae = keras.saving.load_model(folder / "vae.keras")
     elbo = vae.evaluate(data.test, verbose=0, return_dict=True)["elbo"]
-    # One draw of z an image each time: see the spread in the comment of SPREAD.
-    assert elbo == pytest.approx(scores["ELBO"], abs=2)
+    # One draw of z an image each time: measured standard deviation 0.07, so 1 is 10 of the difference's.
+    assert elbo == pytest.approx(scores["ELBO"], abs=1)
 
 
 def test_digits_are_held_out(quickstart):
