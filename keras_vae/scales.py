@@ -200,7 +200,7 @@ def check_positive(owner, name, value):
     if abs(2.0 * math.log(value)) > LARGEST_LOG_VARIANCE:
         low, high = math.exp(-LARGEST_LOG_VARIANCE / 2), math.exp(LARGEST_LOG_VARIANCE / 2)
         raise ValueError(
-            f"{owner}: expected `{name}` (a standard deviation) to be between {low:.1e} and {high:.1e}, for its square to "
-            f"fit float32 with room to spare; received: {value!r}. Rescale the data."
+            f"{owner}: expected `{name}` (a standard deviation) to be between {low:.1e} and {high:.1e}, for its square "
+            f"to fit float32 with room to spare; received: {value!r}. Rescale the data."
         )
     return float(value)

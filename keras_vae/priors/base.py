@@ -39,8 +39,8 @@ class Prior(keras.layers.Layer):
         if not self.built:
             if self.event_shape is None:
                 raise ValueError(
-                    f"{type(self).__name__}: expected an event shape, as an argument or from the posterior once the VAE "
-                    "has seen data; received none"
+                    f"{type(self).__name__}: expected an event shape, as an argument or from the posterior "
+                    "once the VAE has seen data; received none"
                 )
             self.build(self.event_shape)
         return self.distribution()
