@@ -203,6 +203,7 @@ def draw_training(history):
         axes.plot(epochs, history[name], ".-", label="training")
         axes.plot(epochs, history[f"val_{name}"], ".-", label="validation")
         axes.set(title=title, xlabel="epoch", ylabel="nats per image")
+        axes.locator_params("x", integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure

@@ -52,6 +52,15 @@ def fold_in(seed, index):
     return tf.random.experimental.stateless_fold_in(seed, index)
 
 
+def once_there(data):
+    """A context whose every operation waits for `data`.
+
+    Where a step is not one XLA program, what needs no data (the optimizer's iteration, a seed's next state) may otherwise
+    run before a data set turns out to have ended, or to have failed.
+    """
+    return tf.control_dependencies([leaf for leaf in tf.nest.flatten(data) if leaf is not None])
+
+
 def prefers_xla(layers):
     """Whether a training step through these layers is best compiled whole.
 

@@ -119,11 +119,11 @@ class TermTrainer(keras.Model):
             return super().evaluate(**given)
 
     def train_step(self, data):
-        with self._weighted_by(data):
+        with self._step_on(data):
             return super().train_step(data)
 
     def test_step(self, data):
-        with self._weighted_by(data):
+        with self._step_on(data):
             return super().test_step(data)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -150,11 +150,12 @@ class TermTrainer(keras.Model):
             given["y"] = given["sample_weight"]
 
     @contextlib.contextmanager
-    def _weighted_by(self, data):
-        """Makes a step's sample weights known to `call`, which Keras does not hand them to."""
+    def _step_on(self, data):
+        """Makes a step wait for its data, and its sample weights known to `call`, which Keras does not hand them to."""
         _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self._sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
         try:
-            yield
+            with backend.once_there(data):
+                yield
         finally:
             self._sample_weight = None
