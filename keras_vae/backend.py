@@ -55,8 +55,8 @@ def fold_in(seed, index):
 def once_there(data):
     """A context whose every operation waits for `data`.
 
-    Where a step is not one XLA program, what needs no data (the optimizer's iteration, a seed's next state) may otherwise
-    run before a data set turns out to have ended, or to have failed.
+    In a graph, what needs no data (the optimizer's iteration, a seed's next state) may otherwise run before a data set
+    turns out to have ended, or to have failed. An XLA program waits for all its inputs by itself.
     """
     return tf.control_dependencies([leaf for leaf in tf.nest.flatten(data) if leaf is not None])
 
@@ -88,21 +88,49 @@ def dataset_spec(dataset):
     return dataset.element_spec
 
 
-def inspect_dataset(dataset, function):
-    """`dataset`, each of whose elements the Python function `function(element)` has looked at, and may refuse by
-    raising.
+def rebatched(dataset, batch_size):
+    """The elements of a dataset of batches in batches of another size."""
+    return dataset.unbatch().batch(batch_size)
 
-    The function runs on tf.data's own threads and gets NumPy arrays.
+
+def with_shape(tensor, shape):
+    """`tensor`, known to have this shape: checked while tracing where it is known, and else when run."""
+    return tf.ensure_shape(tensor, shape)
+
+
+def is_dense_number(value):
+    """Whether a value is a tensor of numbers, and neither ragged, sparse nor text."""
+    return isinstance(value, tf.Tensor) and (value.dtype.is_floating or value.dtype.is_integer or value.dtype.is_bool)
+
+
+def any_outside(bounds):
+    """Of `(tensor, low, high)`s: whether any tensor holds a value outside, or one that is not finite."""
+    outside = [tf.constant(False)]
+    for value, low, high in bounds:
+        if value.dtype.is_floating:
+            outside.append(tf.logical_not(tf.reduce_all(tf.math.is_finite(value))))
+        if (low, high) != (-float("inf"), float("inf")):
+            number = tf.cast(value, tf.float32)
+            outside.append(tf.reduce_any((number < low) | (number > high)))
+    return tf.reduce_any(tf.stack(outside))
+
+
+def inspect_dataset(dataset, examine):
+    """`dataset`, each of whose elements is examined before it is handed on, on tf.data's own threads.
+
+    `examine(element)` gives, in TensorFlow, whether the element is suspect, and the tensors for the Python function
+    `look(*arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
     """
 
-    def look(*element):
+    def inspect(*element):
         element = element if len(element) > 1 else element[0]
-        leaves = tf.nest.flatten(element)
+        suspect, tensors, look = examine(element)
 
-        def look_at(*arrays):
-            function(tf.nest.pack_sequence_as(element, arrays))
+        def call():
+            with tf.control_dependencies([tf.numpy_function(look, tensors, [])]):
+                return tf.constant(True)
 
-        with tf.control_dependencies([tf.numpy_function(look_at, leaves, [])]):
+        with tf.control_dependencies([tf.cond(suspect, call, lambda: tf.constant(True))]):
             return tf.nest.map_structure(tf.identity, element)
 
-    return dataset.map(look, tf.data.AUTOTUNE)
+    return dataset.map(inspect, tf.data.AUTOTUNE)

@@ -15,14 +15,29 @@ def check_part(role, value, kind, example):
 
 
 def check_distribution(role, value):
-    """`value`, what the encoder or decoder returned, if it is a distribution."""
+    """`value`, what the encoder or decoder returned, if it is a distribution with one batch axis."""
     if not isinstance(value, tfd.Distribution):
         received = f"a tensor of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {type(value).__name__}"
         raise ValueError(
             f"Expected the {role} to end in a distribution layer, such as keras_vae.layers.IndependentNormal(...), "
             f"and so to return a tfd.Distribution; received {received}. Add the layer as the {role}'s last."
         )
+    if value.batch_shape.rank not in (None, 1):
+        raise ValueError(
+            f"Expected the {role}'s distribution to have one batch axis, [batch]; received {type(value).__name__} of "
+            f"batch shape {tuple(value.batch_shape)}, event shape {tuple(value.event_shape)}. Should its other axes be "
+            "part of the event: tfd.Independent(distribution, reinterpreted_batch_ndims=...)?"
+        )
     return value
+
+
+def check_reparameterized(posterior):
+    """Raises ValueError unless gradients pass through the posterior's draws."""
+    if posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        raise ValueError(
+            "Expected the encoder to end in a reparameterized distribution, so that the likelihood's gradient reaches "
+            f"it; received {type(posterior).__name__}, whose draws have no gradient"
+        )
 
 
 def check_prior(posterior, prior):
@@ -44,19 +59,35 @@ def check_latent(decoder, latent_shape):
         )
 
 
-def check_event(likelihood, x):
-    """Raises ValueError unless one x has the decoder's event shape."""
-    event, received = likelihood.event_shape, tuple(x.shape[1:])
-    if event.rank is not None and not compatible(tuple(event), received):
+def check_event(event_shape, x_shape):
+    """Raises ValueError unless each x, of shape `x_shape[1:]`, has the decoder's event shape."""
+    received = tuple(x_shape[1:])
+    if not compatible(event_shape, received):
         advice = ""
-        if tuple(event) == (*received, 1):
+        if event_shape == (*received, 1):
             advice = " Give x a channel axis: x[..., None], or take it off the decoder's event shape."
-        elif (*event, 1) == received:
+        elif (*event_shape, 1) == received:
             advice = " Take the channel axis off x: x[..., 0], or give the decoder's event shape one."
         raise ValueError(
-            f"Expected each x to have the decoder's event shape, {tuple(event)}; received x of shape "
+            f"Expected each x to have the decoder's event shape, {event_shape}; received x of shape "
             f"{received} after the batch axis.{advice}"
         )
+
+
+def check_terms(objective, terms):
+    """`terms`, if they are what the objective has weights for, one number an example."""
+    if list(terms) != list(objective.weights):
+        raise ValueError(
+            f"{type(objective).__name__}: expected terms named and ordered as its weights, {list(objective.weights)}; "
+            f"received {list(terms)}"
+        )
+    for name, value in terms.items():
+        if len(value.shape) != 1:
+            raise ValueError(
+                f"{type(objective).__name__}: expected the term {name!r} to have shape [batch]; received "
+                f"{tuple(value.shape)}"
+            )
+    return terms
 
 
 def check_sample_weight(sample_weight):
@@ -73,7 +104,7 @@ def check_sample_weight(sample_weight):
 
 def check_positive_integer(owner, name, value):
     """`value` as an int, if it is a positive integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0) or value < 1:
         raise ValueError(f"{owner}: expected `{name}` to be an integer >= 1; received: {value!r}")
     return int(value)
 

@@ -1,6 +1,7 @@
 """Looks at the data before a VAE trains on it: empty, not finite, or outside what the likelihood can score."""
 
 import itertools
+import math
 import types
 
 import keras
@@ -17,9 +18,8 @@ class DataCheck:
     out as it was raised.
 
     Args:
-        model: whose `target` says what is scored, and whose `likelihood_class.support_error(low, high, dtype)`, where
-            there
-            is one, what the likelihood cannot score.
+        model: whose `target` says what is scored, and whose `likelihood_class`, where it has `support(dtype)` and
+            `support_error(low, high)`, what the likelihood can score.
         enabled: False to let everything through unseen.
     """
 
@@ -32,7 +32,7 @@ class DataCheck:
         return self
 
     def __exit__(self, exception_type, exception, traceback):
-        if exception is not None and self.error is not None and exception is not self.error:
+        if isinstance(exception, Exception) and self.error is not None and exception is not self.error:
             raise self.error from None
 
     def __call__(self, data, name="x"):
@@ -52,9 +52,9 @@ class DataCheck:
         if not self.enabled:
             return data
         if is_empty(data):
-            raise ValueError(f"Expected {name} to hold at least one example; received an empty data set.")
+            raise empty(name)
         if backend.is_dataset(data):
-            return backend.inspect_dataset(data, look_at_element)
+            return self._looked_at_dataset(data, name)
         if isinstance(data, types.GeneratorType):
             return (look_at_element(element) for element in data)
         if holds_arrays(data):
@@ -62,29 +62,80 @@ class DataCheck:
         # Whatever else Keras takes (a torch DataLoader, say) goes through as it is.
         return data
 
+    def finite(self, array, name):
+        """Raises ValueError if the array holds a number that is not finite."""
+        if self.enabled:
+            self._refuse(_error_in(np.asarray(array), name))
+
     def _look_at(self, x, name):
-        error = self._error_in(np.asarray(target.pick(x, self.model.target)), name)
+        for part, part_name, support in self._parts(x, name):
+            self._refuse(_error_in(np.asarray(part), part_name, support))
+
+    def _parts(self, x, name):
+        """Each part of x, its name, and for the one that is scored its support: `(low, high, words)`."""
+        scored = target.pick(x, self.model.target)
+        for part, part_name in _named(x, name):
+            yield part, part_name, self._support(part) if part is scored else None
+
+    def _support(self, part):
+        """The least and the largest value that the likelihood scores, and words for one outside."""
+        family = self.model.likelihood_class
+        if not hasattr(family, "support"):
+            return -math.inf, math.inf, None
+        return *family.support(part.dtype.name), family.support_error
+
+    def _refuse(self, error):
         if error is not None:
             self.error = error  # kept: batches that a pipeline has fetched ahead are looked at after this one
             raise error
 
-    def _error_in(self, x, name):
-        """The error that the array `x` deserves, or None."""
-        if x.size == 0:
-            return None  # an empty batch is no reason to stop
-        if x.dtype.kind in "OSUMmc":
-            return ValueError(f"Expected {name} to hold numbers; received dtype {x.dtype}.")
-        low, high = x.min(), x.max()  # both carry a NaN through: two passes over memory and no copy
-        if not (np.isfinite(low) and np.isfinite(high)):
-            bad = ~np.isfinite(x)
-            first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
-            return ValueError(
-                f"Expected {name} to be finite; received {x[first]} at position {list(first)}, the first of "
-                f"{int(bad.sum())} value(s) that are not finite."
-            )
-        support_error = getattr(self.model.likelihood_class, "support_error", lambda *_: None)
-        message = support_error(low, high, x.dtype.name)
-        return None if message is None else ValueError(f"{name}: {message}")
+    def _looked_at_dataset(self, dataset, name):
+        """Looked at by TensorFlow, and in Python only where that finds something: most batches cost microseconds."""
+
+        def examine(element):
+            x = keras.utils.unpack_x_y_sample_weight(element)[0]
+            parts = [part for part in self._parts(x, name) if backend.is_dense_number(part[0])]
+
+            def look(*arrays):
+                for array, (_, part_name, support) in zip(arrays, parts, strict=True):
+                    self._refuse(_error_in(array, part_name, support))
+
+            bounds = [(part, *(support or (-math.inf, math.inf))[:2]) for part, _, support in parts]
+            return backend.any_outside(bounds), [part for part, _, _ in parts], look
+
+        return backend.inspect_dataset(dataset, examine)
+
+
+def _error_in(x, name, support=None):
+    """The error that the array `x` deserves, or None. With a support, it must hold numbers, and in there."""
+    if x.size == 0:
+        return None  # an empty batch is no reason to stop
+    if x.dtype.kind in "OSUMmc":
+        message = f"Expected {name} to hold numbers; received dtype {x.dtype}."
+        return None if support is None else ValueError(message)
+    low, high = x.min(), x.max()  # both carry a NaN through: two passes over memory and no copy
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = ~np.isfinite(x)
+        first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
+        return ValueError(
+            f"Expected {name} to be finite; received {x[first]} at position {list(first)}, the first of "
+            f"{int(bad.sum())} value(s) that are not finite."
+        )
+    if support is not None and (low < support[0] or high > support[1]):
+        return ValueError(f"{name}: {support[2](low, high)}")
+    return None
+
+
+def _named(x, name):
+    """The leaves of x, each with what to call it: x, x[0], x['image']."""
+    if isinstance(x, dict):
+        for key, part in x.items():
+            yield from _named(part, f"{name}[{key!r}]")
+    elif isinstance(x, (list, tuple)):
+        for index, part in enumerate(x):
+            yield from _named(part, f"{name}[{index}]")
+    else:
+        yield x, name
 
 
 class _LookedAt(keras.utils.PyDataset):
@@ -126,10 +177,15 @@ def is_empty(data):
     return holds_arrays(data) and any(leaf.shape[:1] == (0,) for leaf in keras.tree.flatten(data))
 
 
-def peek(data):
-    """The shapes of one batch of x, its first axis None, and the data as it was.
+def empty(name):
+    """The error for data that holds nothing."""
+    return ValueError(f"Expected {name} to hold at least one example; received an empty data set.")
 
-    The shapes are None where they cannot be known. A generator that yields nothing comes back as None.
+
+def peek(data):
+    """The spec of one batch of x, `KerasTensor`s, and the data as it was.
+
+    The spec is None where it cannot be known. A generator that yields nothing comes back as None.
     """
     if backend.is_dataset(data):
         element = backend.dataset_spec(data)
@@ -141,10 +197,10 @@ def peek(data):
     else:
         element = (data,) if holds_arrays(data) else None
     x = None if element is None else keras.utils.unpack_x_y_sample_weight(element)[0]
-    leaves = keras.tree.flatten(x)
-    if any(getattr(getattr(leaf, "shape", None), "rank", 0) is None or not hasattr(leaf, "shape") for leaf in leaves):
+    shapes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten(x)]
+    if any(shape is None or getattr(shape, "rank", 0) is None for shape in shapes):
         return None, data
-    return keras.tree.map_structure(lambda leaf: (None, *leaf.shape[1:]), x), data
+    return keras.tree.map_structure(lambda leaf: keras.KerasTensor(tuple(leaf.shape)), x), data
 
 
 def _prepended(element, generator):

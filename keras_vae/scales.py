@@ -5,7 +5,8 @@ distribution layer for `maps` feature maps an element. Learned scales meet a smo
 
     sigma^2 = exp(raw) + floor^2,
 
-so that a variance which training drives to zero stays positive and its gradient fades instead of becoming NaN.
+so that a variance which training drives to zero stays positive and its gradient fades instead of becoming NaN; and are
+cut off above sigma = e^40.
 """
 
 import math

@@ -7,9 +7,12 @@ def pick(x, target=None):
     Raises:
         ValueError: x has no such part, or is a dictionary and `target` is None.
     """
-    if target is None and not isinstance(x, (dict, list, tuple)):
+    has_parts = isinstance(x, (dict, list, tuple))
+    if target is None and not has_parts:
         return x
     try:
+        if not has_parts:
+            raise TypeError
         return x[_key(x, target)]
     except (KeyError, IndexError, TypeError):
         parts = (

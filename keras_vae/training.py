@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_vae import backend, contract, target
-from keras_vae.data_check import DataCheck, holds_arrays, peek
+from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.objectives.base import weight_at
 
 
@@ -16,7 +16,7 @@ class TermTrainer(keras.Model):
     alone.
 
     What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`; `likelihood_class` is the class of p(x|z) once built.
+    `add_terms`; `likelihood_class` and `event_shape` are those of p(x|z), once built.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
@@ -24,6 +24,7 @@ class TermTrainer(keras.Model):
     """
 
     likelihood_class = None
+    event_shape = None
 
     def __init__(self, objective, target=None, **kwargs):
         # Under mixed precision Keras would round x itself; the networks cast what they take in.
@@ -43,7 +44,7 @@ class TermTrainer(keras.Model):
                 value = value * ops.cast(self._sample_weight, value.dtype)
             self.add_loss(weight * ops.mean(value))
 
-    def compile(self, optimizer="rmsprop", loss=None, jit_compile="auto", **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs):
         """Configures training, as `keras.Model.compile` but for the loss, which is the objective's.
 
         Args:
@@ -63,6 +64,8 @@ class TermTrainer(keras.Model):
                 f"loss={loss!r}, loss_weights={kwargs.get('loss_weights')!r}. Choose the likelihood as the decoder's "
                 "last layer, and weights in the objective: VAE(encoder, decoder, objective=ELBO(beta=...))."
             )
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(f"compile: expected `jit_compile` to be True, False or 'auto'; received: {jit_compile!r}")
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
             jit_compile = backend.prefers_xla(self._flatten_layers())
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
@@ -93,13 +96,16 @@ class TermTrainer(keras.Model):
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         with DataCheck(self, enabled=check_data) as check:
-            self._take_data(given, check, "x")
+            self.take_data(given, check, "x")
             if given.get("validation_data") is not None:
                 x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
                 validation = {"x": x, "y": y, "sample_weight": sample_weight}
-                self._take_data(validation, check, "validation x")
+                self.take_data(validation, check, "validation x")
                 given["validation_data"] = tuple(validation.values())
-            return super().fit(**given)
+            history = super().fit(**given)
+            if history.epoch and not history.history:  # a stream that nobody could know to be empty
+                raise empty("x")
+            return history
 
     def evaluate(self, *args, check_data=True, **kwargs):
         """The loss and the metrics on data: `keras.Model.evaluate`, weights as in `fit`.
@@ -115,8 +121,11 @@ class TermTrainer(keras.Model):
             return super().evaluate(*args, **kwargs)
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
         with DataCheck(self, enabled=check_data) as check:
-            self._take_data(given, check, "x")
-            return super().evaluate(**given)
+            self.take_data(given, check, "x")
+            result = super().evaluate(**given)
+            if self._elbo_tracker.count == 0:
+                raise empty("x")
+            return result
 
     def train_step(self, data):
         with self._step_on(data):
@@ -139,15 +148,24 @@ class TermTrainer(keras.Model):
         # What `compile(metrics=...)` compares: x itself with its reconstruction.
         return super().compute_metrics(x, target.pick(x, self.target), y_pred["reconstruction"], sample_weight)
 
-    def _take_data(self, given, check, name):
-        """Readies the x, y and sample_weight among a method's arguments: builds the model for x, and looks at it."""
-        shapes, given["x"] = peek(given.get("x"))
-        if not self.built and shapes is not None:
-            self.build(shapes)
+    def take_data(self, given, check, name):
+        """Readies the x, y and sample_weight among a method's arguments: builds the model for x, and looks at the data.
+
+        Returns the spec of x, or None where it cannot be known: see `keras_vae.data_check.peek`.
+        """
+        spec, given["x"] = peek(given.get("x"))
+        if not self.built and spec is not None:
+            with self.distribute_strategy.scope():
+                self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+        if spec is not None and self.event_shape is not None:
+            contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         given["x"] = check(given["x"], name)
-        if given.get("y") is None and given.get("sample_weight") is not None and holds_arrays(given["x"]):
+        sample_weight = given.get("sample_weight")
+        if sample_weight is not None and holds_arrays(given["x"]):
+            check.finite(sample_weight, "sample_weight")
             # Keras drops the weights of data without labels; any label keeps them.
-            given["y"] = given["sample_weight"]
+            given["y"] = sample_weight if given.get("y") is None else given["y"]
+        return spec
 
     @contextlib.contextmanager
     def _step_on(self, data):
@@ -155,7 +173,7 @@ class TermTrainer(keras.Model):
         _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self._sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
         try:
-            with backend.once_there(data):
+            with contextlib.nullcontext() if self.jit_compile else backend.once_there(data):
                 yield
         finally:
             self._sample_weight = None

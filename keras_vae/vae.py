@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_vae import backend, contract, target
-from keras_vae.data_check import DataCheck, peek
+from keras_vae.data_check import DataCheck, holds_arrays
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
 from keras_vae.layers.unflattened import Unflattened
 from keras_vae.objectives import ELBO, ForwardPass, Objective
@@ -58,18 +58,19 @@ class VAE(TermTrainer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         # Compiled programs, not part of the model: kept where Keras does not track it.
-        self._samplers = types.SimpleNamespace(by_block={})
+        self._samplers = types.SimpleNamespace(made={})
 
     def call(self, x, training=None):
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
         posterior = self.encode(x, training=training)  # q(z|x): batch [B], event [D]
+        contract.check_reparameterized(posterior)
         prior = self._prior_for(posterior)  # p(z): batch [], event [D]
         z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(self.seed_generator))  # [S, B, D]
         likelihood = self.decode(z, training=training)  # p(x|z): batch [S, B], event = shape of one x
         draw = ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
-        terms = self.objective(draw)  # {"nll": [B], "kl": [B], ...}, nats per example
+        terms = contract.check_terms(self.objective, self.objective(draw))  # {"nll": [B], "kl": [B], ...}, in nats
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        return {"reconstruction": ops.mean(likelihood.mean(), axis=0), **terms}
+        return {"reconstruction": ops.mean(point_estimate(likelihood), axis=0), **terms}
 
     def encode(self, x, training=None):
         """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
@@ -92,7 +93,7 @@ class VAE(TermTrainer):
         contract.check_latent(self.decoder, latent_shape)
         rows = z if batch_ndims == 1 else ops.reshape(z, (-1, *latent_shape))
         likelihood = contract.check_distribution("decoder", self.decoder(rows, training=training))
-        self.likelihood_class = type(likelihood)
+        self.likelihood_class, self.event_shape = type(likelihood), static_event_shape(likelihood)
         return likelihood if batch_ndims == 1 else Unflattened(likelihood, ops.shape(z)[:batch_ndims])
 
     def reconstruct(self, x, sample=False, seed=None):
@@ -105,7 +106,7 @@ class VAE(TermTrainer):
         """
         posterior = self.encode(x)
         if not sample:
-            return self.decode(posterior.mean()).mean()
+            return point_estimate(self.decode(posterior.mean()))
         latent_seed, event_seed = self._two_seeds(seed)
         return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
 
@@ -125,7 +126,7 @@ class VAE(TermTrainer):
             raise ValueError("generate: expected a built model; received one that has not seen data. Call `fit` first.")
         latent_seed, event_seed = self._two_seeds(seed)
         likelihood = self.decode(self.prior().sample(num, seed=latent_seed))
-        return likelihood.sample(seed=event_seed) if sample else likelihood.mean()
+        return likelihood.sample(seed=event_seed) if sample else point_estimate(likelihood)
 
     def log_likelihood(self, x, num_samples=5000, batch_size=None, verbose="auto", seed=None, check_data=True):
         """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
@@ -147,14 +148,21 @@ class VAE(TermTrainer):
             ValueError: `num_samples` is not a positive integer; x cannot be scored.
         """
         num_samples = contract.check_positive_integer("log_likelihood", "num_samples", num_samples)
-        batch_size = examples_at_once(num_samples) if batch_size is None else batch_size
-        shapes, x = peek(x)
-        if not self.built and shapes is not None:
-            self.build(shapes)
+        if batch_size is None:
+            batch_size = examples_at_once(num_samples)
+        batch_size = contract.check_positive_integer("log_likelihood", "batch_size", batch_size)
+        given = {"x": x}
         with DataCheck(self, enabled=check_data) as check:
+            spec = self.take_data(given, check, "x")
+            if backend.is_dataset(given["x"]):
+                given["x"] = backend.rebatched(given["x"], batch_size)
+            elif not holds_arrays(given["x"]) and spec is not None:
+                batch_size = target.pick(spec, self.target).shape[0] or batch_size
             sampler = self._sampler(batch_size)
-            sampler.restart(num_samples, backend.stateless_seed(self.seed_generator if seed is None else seed))
-            return sampler.predict(check(x), batch_size=batch_size, verbose=verbose)
+            # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
+            seed = backend.fold_in(backend.stateless_seed(self.seed_generator if seed is None else seed), 0)
+            sampler.restart(num_samples, seed)
+            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
 
     def build(self, input_shape):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
@@ -162,7 +170,7 @@ class VAE(TermTrainer):
             # A symbolic pass through `call` creates every weight, and raises every error of shape.
             super().compute_output_spec(x)
         except Exception as error:
-            # Keras buries the message in advice to implement `compute_output_spec`.
+            # Keras, in its `except`, buries the message in advice to implement `compute_output_spec`.
             raise (error.__context__ or error) from None
 
     def get_config(self):
@@ -187,8 +195,11 @@ class VAE(TermTrainer):
 
     def _target_for(self, likelihood, x):
         part = self.target_of(x)
-        contract.check_event(likelihood, part)
-        return part
+        event_shape = static_event_shape(likelihood)
+        if event_shape is None:
+            return part
+        contract.check_event(event_shape, part.shape)
+        return backend.with_shape(part, (None, *event_shape))
 
     def _prior_for(self, posterior):
         """The prior's distribution, built for the posterior's event."""
@@ -200,12 +211,27 @@ class VAE(TermTrainer):
 
     def _sampler(self, batch_size):
         """The importance sampler for batches of this size: made, and compiled, once."""
-        samplers, block = self._samplers.by_block, draws_at_once(batch_size)
-        if block not in samplers:
-            samplers[block] = ImportanceSampler(self, block)
-            samplers[block].jit_compile = self.jit_compile
-        return samplers[block]
+        block = draws_at_once(batch_size)
+        jit_compile = self.jit_compile if self.compiled else backend.prefers_xla(self._flatten_layers())
+        samplers = self._samplers.made
+        if (block, jit_compile) not in samplers:
+            samplers[block, jit_compile] = ImportanceSampler(self, block)
+            samplers[block, jit_compile].jit_compile = jit_compile
+        return samplers[block, jit_compile]
 
     def _two_seeds(self, seed):
         seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
         return backend.fold_in(seed, 0), backend.fold_in(seed, 1)
+
+
+def point_estimate(likelihood):
+    """The mean of p(x|z), or its mode if the family has no mean."""
+    try:
+        return likelihood.mean()
+    except NotImplementedError:
+        return likelihood.mode()
+
+
+def static_event_shape(distribution):
+    """The event shape as a tuple, or None where even its rank is unknown while tracing."""
+    return None if distribution.event_shape.rank is None else tuple(distribution.event_shape)

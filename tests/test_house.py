@@ -31,7 +31,7 @@ ARROWS = {
     "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
 }
 
-KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/export.py", "ops/fused.py"}
+KNOW_TENSORFLOW = {"keras_vae/backend.py"}
 
 
 def sources():

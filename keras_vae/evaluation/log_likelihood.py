@@ -48,7 +48,9 @@ class ImportanceSampler(keras.Model):
         def log_weights(start):
             """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
             z = posterior.sample(self.block, seed=backend.fold_in(seed, start))
-            weights = self.vae.decode(z).log_prob(target) + prior.log_prob(z) - posterior.log_prob(z)
+            log_probs = self.vae.decode(z).log_prob(target), prior.log_prob(z), posterior.log_prob(z)
+            likelihood, prior_density, posterior_density = (ops.cast(each, target.dtype) for each in log_probs)
+            weights = likelihood + prior_density - posterior_density
             beyond = start + ops.arange(self.block) >= num_samples
             return ops.where(beyond[:, None], -float("inf"), weights)
 
@@ -59,7 +61,7 @@ class ImportanceSampler(keras.Model):
             base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
             return start + self.block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
 
-        nothing = ops.zeros_like(posterior.log_prob(posterior.mean()))
+        nothing = ops.zeros(ops.shape(target)[:1], dtype=target.dtype)
         _, peak, total = ops.while_loop(
             lambda start, peak, total: start < num_samples,
             add_block,

@@ -41,12 +41,15 @@ class FusedBernoulli(tfd.Independent):
         return -bernoulli_nll(x, self.logits, event_ndims=self.event_ndims)
 
     @staticmethod
-    def support_error(low, high, dtype):
-        """What is wrong with data from `low` to `high`, or None."""
-        if low < 0 or high > 1:
-            advice = " Pixels in 0..255? Scale them: x.astype('float32') / 255." if low >= 0 and high > 1 else ""
-            return f"IndependentBernoulli scores x in [0, 1]; received values from {low} to {high}.{advice}"
-        return None
+    def support(dtype):
+        """The least and the largest value that data of a dtype may hold."""
+        return 0.0, 1.0
+
+    @staticmethod
+    def support_error(low, high):
+        """What is wrong with data from `low` to `high`, in words."""
+        advice = "" if low < 0 else " Pixels in 0..255? Scale them: x.astype('float32') / 255."
+        return f"IndependentBernoulli scores x in [0, 1]; received values from {low} to {high}.{advice}"
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -1,5 +1,7 @@
 """The Gaussian with independent coordinates: a VAE's usual posterior, and the decoder of real-valued data."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -49,14 +51,17 @@ class FusedNormal(tfd.Independent):
         return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=self.event_ndims)
 
     @staticmethod
-    def support_error(low, high, dtype):
-        """What is wrong with data from `low` to `high`, or None."""
-        if dtype == "uint8" and high > 1:
-            return (
-                f"IndependentNormal scores real numbers; received uint8 values from {low} to {high}, as of an unscaled "
-                "image. Rescale it: x.astype('float32') / 255."
-            )
-        return None
+    def support(dtype):
+        """The least and the largest value that data of a dtype may hold: bytes are an image that was not scaled."""
+        return (0.0, 1.0) if dtype == "uint8" else (-math.inf, math.inf)
+
+    @staticmethod
+    def support_error(low, high):
+        """What is wrong with data from `low` to `high`, in words."""
+        return (
+            f"IndependentNormal scores real numbers; received uint8 values from {low} to {high}, as of an unscaled "
+            "image. Rescale it: x.astype('float32') / 255."
+        )
 
 
 @tfd.RegisterKL(FusedNormal, FusedNormal)
@@ -66,6 +71,12 @@ def _kl(q, p, name=None):
             f"Expected the same event shape on both sides of a KL; received: {q.event_shape}, {p.event_shape}"
         )
     return gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance, event_ndims=q.event_ndims)
+
+
+@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, FusedNormal)
+def _kl_of_multivariate(q, p, name=None):
+    # Of TFP's own multivariate normals, full or diagonal: by TFP's closed form, which knows them only among each other.
+    return q.kl_divergence(tfd.MultivariateNormalDiag(p.mean(), p.stddev()))
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -16,7 +16,7 @@ LAST_STEP = 2**31 - 1
 class Objective:
     """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
 
-    A subclass defines `terms`, `weights` and `elbo`, and `get_config`; it is registered with Keras to be saved.
+    A subclass defines `weights`, `__call__`, `elbo` and `get_config`, and is registered with Keras to be saved.
 
     Args:
         num_samples: how many draws of the latent an example, the L of equation 8 of AEVB (arXiv 1312.6114).
