@@ -21,7 +21,7 @@ setup(
     install_requires=[
         # Both ends of every range were installed and passed the whole test suite; README, "Versions", says with what.
         "tensorflow>=2.18,<2.22",  # the arrays, autodiff and XLA; 2.18 is the first that TFP 0.25 accepts
-        "keras>=3.5,<3.16",  # the Model this library subclasses; 3.5 is what TensorFlow 2.18 asks for
+        "keras>=3.8,<3.16",  # the Model this library subclasses; 3.8 is of the winter of TensorFlow 2.18
         "tensorflow-probability>=0.25,<0.26",  # the distributions; 0.25 is the first for TensorFlow 2.18 and later
         "tf-keras>=2.18,<2.22",  # TFP imports only beside it; nothing here uses it
         "numpy>=1.26",  # checks on the user's arrays; what TensorFlow 2.18 itself needs on Python 3.12

@@ -42,9 +42,14 @@ def stateless_seed(source):
     if isinstance(source, keras.random.SeedGenerator):
         # Keras keeps int64 or uint32 state.
         return tf.cast(source.next(), tf.int32)
-    if isinstance(source, bool) or not hasattr(source, "__index__"):
-        raise ValueError(f"Expected `seed` to be None or an integer; received: {source!r}")
+    check_seed(source)
     return tf.constant([source.__index__() % 2**31, 0], tf.int32)
+
+
+def check_seed(seed):
+    """Raises ValueError unless `seed` is an integer."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise ValueError(f"Expected `seed` to be None or an integer; received: {seed!r}")
 
 
 def fold_in(seed, index):
@@ -115,22 +120,31 @@ def any_outside(bounds):
     return tf.reduce_any(tf.stack(outside))
 
 
+def shape_differs(batch, event_shape):
+    """Whether the examples of a batch have another shape than `event_shape`, or False if that is None."""
+    if event_shape is None or not is_dense_number(batch):
+        return tf.constant(False)
+    shape = tf.shape(batch)[1:]
+    expected = tf.constant(event_shape, tf.int32, [len(event_shape)])
+    same_rank = tf.equal(tf.size(shape), len(event_shape))
+    return tf.cond(same_rank, lambda: tf.reduce_any(tf.not_equal(shape, expected)), lambda: tf.constant(True))
+
+
 def inspect_dataset(dataset, examine):
-    """`dataset`, each of whose elements is examined before it is handed on, on tf.data's own threads.
+    """`dataset`, each of whose elements is examined, in order, before it is handed on.
 
     `examine(element)` gives, in TensorFlow, whether the element is suspect, and the tensors for the Python function
-    `look(*arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
+    `look(index, *arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
     """
 
-    def inspect(*element):
-        element = element if len(element) > 1 else element[0]
+    def inspect(index, element):
         suspect, tensors, look = examine(element)
 
         def call():
-            with tf.control_dependencies([tf.numpy_function(look, tensors, [])]):
+            with tf.control_dependencies([tf.numpy_function(look, [index, *tensors], [])]):
                 return tf.constant(True)
 
         with tf.control_dependencies([tf.cond(suspect, call, lambda: tf.constant(True))]):
             return tf.nest.map_structure(tf.identity, element)
 
-    return dataset.map(inspect, tf.data.AUTOTUNE)
+    return dataset.enumerate().map(inspect)

@@ -64,6 +64,8 @@ def check_event(event_shape, x_shape):
     received = tuple(x_shape[1:])
     if not compatible(event_shape, received):
         advice = ""
+        if event_shape[1:] == received:
+            advice = " Are these single examples? Give batches of them: dataset.batch(...)."
         if event_shape == (*received, 1):
             advice = " Give x a channel axis: x[..., None], or take it off the decoder's event shape."
         elif (*event_shape, 1) == received:

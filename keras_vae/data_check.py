@@ -7,7 +7,7 @@ import types
 import keras
 import numpy as np
 
-from keras_vae import backend, target
+from keras_vae import backend, contract, target
 
 
 class DataCheck:
@@ -42,13 +42,13 @@ class DataCheck:
             ValueError: the data is empty, or is arrays that hold a value the likelihood cannot score.
         """
 
-        def look_at_element(element):
+        def look_at_batch(index, element):
             if self.enabled:
-                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name)
+                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, f" of batch {index}")
             return element
 
         if isinstance(data, keras.utils.PyDataset):
-            data = _LookedAt(data, look_at_element)
+            data = _LookedAt(data, look_at_batch)
         if not self.enabled:
             return data
         if is_empty(data):
@@ -56,7 +56,7 @@ class DataCheck:
         if backend.is_dataset(data):
             return self._looked_at_dataset(data, name)
         if isinstance(data, types.GeneratorType):
-            return (look_at_element(element) for element in data)
+            return (look_at_batch(index, element) for index, element in enumerate(data))
         if holds_arrays(data):
             self._look_at(data, name)
         # Whatever else Keras takes (a torch DataLoader, say) goes through as it is.
@@ -67,9 +67,17 @@ class DataCheck:
         if self.enabled:
             self._refuse(_error_in(np.asarray(array), name))
 
-    def _look_at(self, x, name):
+    def _look_at(self, x, name, where=""):
         for part, part_name, support in self._parts(x, name):
-            self._refuse(_error_in(np.asarray(part), part_name, support))
+            self._look_at_part(np.asarray(part), part_name, support, where)
+
+    def _look_at_part(self, array, name, support, where):
+        if support is not None and self.model.event_shape is not None:
+            try:
+                contract.check_event(self.model.event_shape, array.shape)
+            except ValueError as error:
+                self._refuse(error)
+        self._refuse(_error_in(array, name, support, where))
 
     def _parts(self, x, name):
         """Each part of x, its name, and for the one that is scored its support: `(low, high, words)`."""
@@ -86,7 +94,7 @@ class DataCheck:
 
     def _refuse(self, error):
         if error is not None:
-            self.error = error  # kept: batches that a pipeline has fetched ahead are looked at after this one
+            self.error = self.error or error  # the first: a pipeline may fetch on
             raise error
 
     def _looked_at_dataset(self, dataset, name):
@@ -96,17 +104,20 @@ class DataCheck:
             x = keras.utils.unpack_x_y_sample_weight(element)[0]
             parts = [part for part in self._parts(x, name) if backend.is_dense_number(part[0])]
 
-            def look(*arrays):
+            def look(index, *arrays):
                 for array, (_, part_name, support) in zip(arrays, parts, strict=True):
-                    self._refuse(_error_in(array, part_name, support))
+                    self._look_at_part(array, part_name, support, f" of batch {index}")
 
             bounds = [(part, *(support or (-math.inf, math.inf))[:2]) for part, _, support in parts]
-            return backend.any_outside(bounds), [part for part, _, _ in parts], look
+            suspect = backend.any_outside(bounds) | backend.shape_differs(
+                target.pick(x, self.model.target), self.model.event_shape
+            )
+            return suspect, [part for part, _, _ in parts], look
 
         return backend.inspect_dataset(dataset, examine)
 
 
-def _error_in(x, name, support=None):
+def _error_in(x, name, support=None, where=""):
     """The error that the array `x` deserves, or None. With a support, it must hold numbers, and in there."""
     if x.size == 0:
         return None  # an empty batch is no reason to stop
@@ -118,11 +129,11 @@ def _error_in(x, name, support=None):
         bad = ~np.isfinite(x)
         first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
         return ValueError(
-            f"Expected {name} to be finite; received {x[first]} at position {list(first)}, the first of "
-            f"{int(bad.sum())} value(s) that are not finite."
+            f"Expected {name} to be finite; received {x[first]} at position {list(first)}{where}, the first "
+            f"of {int(bad.sum())} value(s) that are not finite."
         )
     if support is not None and (low < support[0] or high > support[1]):
-        return ValueError(f"{name}: {support[2](low, high)}")
+        return ValueError(f"{name}{where}: {support[2](low, high)}")
     return None
 
 
@@ -147,7 +158,7 @@ class _LookedAt(keras.utils.PyDataset):
         self.look = look
 
     def __getitem__(self, index):
-        return _as_step(self.look(self.dataset[index]))
+        return _as_step(self.look(index, self.dataset[index]))
 
     @property
     def num_batches(self):

@@ -12,8 +12,7 @@ from keras_vae.objectives.base import weight_at
 
 
 class TermTrainer(keras.Model):
-    """A Keras model whose `call` returns per-example terms, adds their weighted means as losses, and is trained on x
-    alone.
+    """A Keras model that is trained on x alone, by the per-example terms that its `call` returns and adds as losses.
 
     What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
     `add_terms`; `likelihood_class` and `event_shape` are those of p(x|z), once built.
@@ -51,8 +50,7 @@ class TermTrainer(keras.Model):
             optimizer: name or instance of a Keras optimizer.
             loss: must stay None.
             jit_compile: True or False, or "auto": the whole step as one XLA program, except with convolutions on a
-                CPU, which
-                are faster outside XLA, and under `tf.distribute`. The loss ops are XLA programs either way.
+                CPU, which are faster outside XLA, and under `tf.distribute`. The loss ops are XLA programs either way.
             **kwargs: as of `keras.Model.compile`; `metrics` compare x with its reconstruction.
 
         Raises:
@@ -84,8 +82,7 @@ class TermTrainer(keras.Model):
         Args:
             *args, **kwargs: as of `keras.Model.fit`.
             check_data: False to trust the data unseen. By default arrays are looked at before training, and batches
-                that
-                come from elsewhere before they are trained on, for values that the likelihood cannot score.
+                that come from elsewhere before they are trained on, for values that the likelihood cannot score.
 
         Returns:
             A `keras.callbacks.History`.
@@ -160,11 +157,11 @@ class TermTrainer(keras.Model):
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         given["x"] = check(given["x"], name)
-        sample_weight = given.get("sample_weight")
-        if sample_weight is not None and holds_arrays(given["x"]):
-            check.finite(sample_weight, "sample_weight")
-            # Keras drops the weights of data without labels; any label keeps them.
-            given["y"] = sample_weight if given.get("y") is None else given["y"]
+        if holds_arrays(given["x"]) and given.get("class_weight") is None:
+            # Labels are ignored; but Keras drops the weights of data without any.
+            given["y"] = sample_weight = given.get("sample_weight")
+            if sample_weight is not None:
+                check.finite(sample_weight, "sample_weight")
         return spec
 
     @contextlib.contextmanager

@@ -26,22 +26,20 @@ class VAE(TermTrainer):
     exact over the epoch, and never weighted by the objective.
 
     Args:
-        encoder: a Keras model that ends in a distribution layer: x `[B, *event]` to a `tfd.Distribution` of batch
-        `[B]`. decoder: a Keras model that ends in a distribution layer whose event shape is that of one x: z `[N,
-        *latent]` to a
-            `tfd.Distribution` of batch `[N]`.
+        encoder: a Keras model that ends in a distribution layer: x `[B, *event]` to a reparameterized
+            `tfd.Distribution` of batch `[B]`.
+        decoder: a Keras model that ends in a distribution layer: z `[N, *latent]` to a `tfd.Distribution` of batch
+            `[N]` whose event shape is that of one x.
         prior: p(z), a `keras_vae.priors` object. Default `StandardNormal()`.
         objective: what is minimised, a `keras_vae.objectives` object. Default `ELBO()`.
         target: which part of x the likelihood scores, for an encoder of several inputs: an index or key of x. By
-            default
-            x itself, or its first entry if x is a list or tuple; needed if x is a dictionary.
-        seed: an integer, for the noise of the latents. Default: drawn from Python's generator, which
-            `keras.utils.set_random_seed` seeds.
+            default x itself, or its first entry if x is a list or tuple; needed if x is a dictionary.
+        seed: an integer, for the noise of the latents (the initial weights have seeds of their own). Default: drawn
+            from Python's generator. `keras.utils.set_random_seed` seeds that and the weights.
 
     Raises:
         ValueError: an argument is not of the kind named; when first called or fitted, if encoder or decoder do not end
-            in
-            a distribution, or the event shapes of posterior, prior, decoder and x do not fit together.
+            in a distribution, or the event shapes of posterior, prior, decoder and x do not fit together.
     """
 
     def __init__(self, encoder, decoder, prior=None, objective=None, target=None, seed=None, **kwargs):
@@ -52,6 +50,8 @@ class VAE(TermTrainer):
         contract.check_part("prior", prior, Prior, "keras_vae.priors.StandardNormal()")
         contract.check_part("encoder", encoder, keras.Layer, "keras.Sequential([...])")
         contract.check_part("decoder", decoder, keras.Layer, "keras.Sequential([...])")
+        if seed is not None:
+            backend.check_seed(seed)
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
@@ -83,6 +83,8 @@ class VAE(TermTrainer):
 
     def decode(self, z, training=None):
         """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.
+
+        That is the decoder's own for one batch axis, and for any other number of them a view of it.
 
         Raises:
             ValueError: the decoder does not end in a distribution, or takes latents of another shape.

@@ -25,7 +25,7 @@ ARROWS = {
     "layers": {"scales", "ops", "backend"},
     "priors": {"layers"},
     "objectives": {"contract", "backend"},
-    "data_check": {"target", "backend"},
+    "data_check": {"contract", "target", "backend"},
     "evaluation": {"backend"},
     "training": {"objectives", "data_check", "contract", "target", "backend"},
     "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},

@@ -388,10 +388,12 @@ def test_values_that_are_not_finite_are_named_with_their_position(value):
 @pytest.mark.filterwarnings("ignore:.*shuffle=True. was passed:UserWarning")
 @pytest.mark.parametrize("kind", ["dataset", "sliced dataset", "PyDataset", "generator"])
 def test_a_bad_batch_of_a_stream_stops_training_before_its_step(kind):
-    """The third of four batches is bad: two steps are taken, and the error is ours, not the pipeline's."""
+    """The third of four batches is bad: two steps are taken, and the error is ours and not the pipeline's."""
     vae = gaussian_vae()
     vae.compile("adam", jit_compile=False)
-    with pytest.raises(ValueError, match=r"^Expected x to be finite; received nan at position \[3, 0, 0, 0\]"):
+    with pytest.raises(
+        ValueError, match=r"^Expected x to be finite; received nan at position \[3, 0, 0, 0\] of batch 2"
+    ):
         vae.fit(**KINDS[kind](with_value(np.nan, 35, 0, 0, 0)), verbose=0)
     assert vae.optimizer.iterations == 2
 
@@ -459,3 +461,81 @@ def test_the_check_can_be_switched_off():
     vae.fit(X * 255, verbose=0, check_data=False)
     vae.evaluate(X * 255, verbose=0, check_data=False)
     assert vae.optimizer.iterations > 0
+
+
+def test_a_bad_value_beside_the_target_is_found_and_named():
+    image, label = X, np.ones((50, 3), "float32")
+    label[7, 2] = np.nan
+    inputs = keras.Input((8, 8, 1)), keras.Input((3,))
+    features = layers.Concatenate()([layers.Flatten()(inputs[0]), inputs[1]])
+    vae = keras_vae.VAE(
+        keras.Model(list(inputs), IndependentNormal(2)(features)), keras.Sequential([IndependentNormal((8, 8, 1))])
+    )
+    vae.compile("adam", jit_compile=False)
+    message = r"Expected x\[1\] to be finite; received nan at position \[7, 2\]"
+    with pytest.raises(ValueError, match=message):
+        vae.fit([image, label], verbose=0)
+    dataset = tf.data.Dataset.from_tensor_slices(((image, label),)).batch(50)
+    with pytest.raises(ValueError, match=message + " of batch 0"):
+        vae.fit(dataset, verbose=0)
+    label[7, 2] = 0.0
+    vae.fit(tf.data.Dataset.from_tensor_slices(((image, label),)).batch(50), verbose=0)  # a 1-tuple stays one
+
+
+def test_weights_that_are_not_finite():
+    vae = gaussian_vae()
+    vae.compile("adam")
+    with pytest.raises(ValueError, match=r"Expected sample_weight to be finite; received inf at position \[3\]"):
+        vae.fit(X, sample_weight=np.where(np.arange(50) == 3, np.inf, 1.0), verbose=0)
+
+
+def test_labels_of_any_kind_are_ignored():
+    vae = gaussian_vae()
+    vae.compile("adam", jit_compile=False)
+    vae.fit(X, np.array(["digit"] * 50), verbose=0)
+    ragged = tf.ragged.constant([[1] * (i % 3) for i in range(50)])
+    vae.fit(tf.data.Dataset.from_tensor_slices((X, ragged)).batch(16), verbose=0)
+
+
+def test_a_stream_that_turns_out_empty():
+    vae = gaussian_vae()
+    vae.compile("adam", jit_compile=False)
+    nothing = tf.data.Dataset.from_tensor_slices(X).filter(lambda x: False).batch(4)
+    for use in (vae.fit, vae.evaluate):
+        with pytest.raises(ValueError, match="Expected x to hold at least one example"):
+            use(nothing, verbose=0)
+
+
+def test_single_examples_in_place_of_batches():
+    vae = gaussian_vae()
+    vae.compile("adam")
+    with pytest.raises(ValueError, match=r"Are these single examples\? Give batches of them: dataset.batch"):
+        vae.fit(tf.data.Dataset.from_tensor_slices(X), verbose=0)
+
+
+def test_another_shape_after_the_first_fit_is_refused():
+    """Also by a network that would take it, and where the shape is unknown while tracing."""
+    encoder = keras.Sequential(
+        [layers.Conv2D(4, 3, padding="same"), layers.GlobalAveragePooling2D(), IndependentNormal(2)]
+    )
+    vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]))
+    vae.compile("adam", jit_compile=False)
+    vae.fit(X, verbose=0)
+    for use in (vae.fit, vae.evaluate, vae.log_likelihood):
+        with pytest.raises(ValueError, match=r"decoder's event shape, \(8, 8, 1\); received x of shape \(1, 8, 1\)"):
+            use(X[:, :1], verbose=0)
+    unknown = tf.TensorSpec((None, None, None, 1), "float32")
+    dataset = tf.data.Dataset.from_generator(lambda: iter([X[:, :1]]), output_signature=unknown)
+    before = vae.get_weights()
+    with pytest.raises(ValueError, match=r"received x of shape \(1, 8, 1\)"):
+        vae.fit(dataset, verbose=0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        vae.fit(dataset, verbose=0, check_data=False)
+    assert all(np.array_equal(one, other) for one, other in zip(before, vae.get_weights(), strict=True))
+
+
+def test_jit_compile_is_checked_and_never_positional():
+    with pytest.raises(ValueError, match="expected `jit_compile` to be True, False or 'auto'; received: 'yes'"):
+        gaussian_vae().compile("adam", jit_compile="yes")
+    with pytest.raises(TypeError):
+        gaussian_vae().compile("adam", None, ["mse"])

@@ -109,6 +109,27 @@ def test_another_number_of_samples_or_seed_needs_no_new_program():
     assert len(traces) <= 2  # once to build the sampler, once to compile it
 
 
+def test_calls_without_a_seed_are_independent():
+    """No draw of one call is a draw of another: one example, four times, one by one."""
+    vae = gaussian_vae()
+    x = np.repeat(digits()[:1], 4, axis=0)
+    calls = [vae.log_likelihood(x, num_samples=3, batch_size=1, verbose=0) for _ in range(3)]
+    assert len(np.unique(np.concatenate(calls))) == 12
+
+
+def test_a_seed_means_one_number_before_and_after_compiling():
+    vae = gaussian_vae()
+    x = digits()[:3]
+    before = vae.log_likelihood(x, num_samples=20, seed=1, verbose=0)
+    vae.compile("adam")
+    np.testing.assert_array_equal(vae.log_likelihood(x, num_samples=20, seed=1, verbose=0), before)
+
+
+def test_batch_sizes_that_are_no_positive_integers():
+    with pytest.raises(ValueError, match="log_likelihood: expected `batch_size` to be an integer >= 1; received: 0"):
+        gaussian_vae().log_likelihood(digits()[:3], batch_size=0)
+
+
 def test_progress_is_shown(capfd):
     gaussian_vae().log_likelihood(digits()[:20], num_samples=2**18, batch_size=1, verbose=1)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().out)
@@ -118,6 +139,7 @@ def test_progress_is_shown(capfd):
 MEMORY = """
     import resource, sys
     import numpy as np
+    import tensorflow as tf
     from small import digits, gaussian_vae
     vae = gaussian_vae()
     x = digits()[:3]
@@ -125,6 +147,9 @@ MEMORY = """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for num_samples in (5_000, 200_000):
         assert np.isfinite(vae.log_likelihood(x, num_samples=num_samples, batch_size=3, verbose=0)).all()
+        dataset = tf.data.Dataset.from_tensor_slices(np.repeat(x, 100, axis=0)).batch(300)
+        if num_samples == 5_000:
+            assert np.isfinite(vae.log_likelihood(dataset, num_samples=num_samples, verbose=0)).all()
         print(num_samples, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
