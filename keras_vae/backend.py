@@ -109,14 +109,18 @@ def is_dense_number(value):
 
 
 def any_outside(bounds):
-    """Of `(tensor, low, high)`s: whether any tensor holds a value outside, or one that is not finite."""
+    """Of `(tensor, low, high)`s: whether any tensor may hold a value outside, or one that is not finite.
+
+    Reductions only, which are an order of magnitude faster than a mask: a sum carries every NaN and infinity. It is also
+    infinite where huge finite values add up, so that True asks for a closer look.
+    """
     outside = [tf.constant(False)]
     for value, low, high in bounds:
+        number = tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32)
         if value.dtype.is_floating:
-            outside.append(tf.logical_not(tf.reduce_all(tf.math.is_finite(value))))
+            outside.append(tf.logical_not(tf.math.is_finite(tf.reduce_sum(number))))
         if (low, high) != (-float("inf"), float("inf")):
-            number = tf.cast(value, tf.float32)
-            outside.append(tf.reduce_any((number < low) | (number > high)))
+            outside += [tf.reduce_min(number) < low, tf.reduce_max(number) > high]
     return tf.reduce_any(tf.stack(outside))
 
 
