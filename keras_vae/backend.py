@@ -111,8 +111,8 @@ def is_dense_number(value):
 def any_outside(bounds):
     """Of `(tensor, low, high)`s: whether any tensor may hold a value outside, or one that is not finite.
 
-    Reductions only, which are an order of magnitude faster than a mask: a sum carries every NaN and infinity. It is also
-    infinite where huge finite values add up, so that True asks for a closer look.
+    Reductions only, which are an order of magnitude faster than a mask: a sum carries every NaN and infinity. It is
+    also infinite where huge finite values add up, so that True asks for a closer look.
     """
     outside = [tf.constant(False)]
     for value, low, high in bounds:
