@@ -20,6 +20,9 @@ class DistributionLayer(keras.layers.Layer):
       the last axis, that is, a 1x1 convolution;
     - else: flatten, Dense, reshape.
 
+    The rule goes by shapes alone: a sequence `(16, 64)` into 16 latents lies on the grid, and gives each latent its own
+    time step. Put a Flatten before the layer where that is not meant.
+
     Parameters are float32 (float64 under a float64 policy) whatever the mixed-precision policy.
 
     A subclass sets `maps`, or computes it, and defines `distribution(*parameters)`.
