@@ -101,13 +101,13 @@ def test_importing_brings_in_no_plotting_and_no_tensorboard():
         "import sys, keras, tensorflow_probability; tensorflow_probability.distributions; before = set(sys.modules); "
         "import keras_vae; print({'matplotlib', 'sklearn', 'scipy', 'tensorboard'} & (set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_another_backend_is_refused_by_name():
     code = "import keras; keras.backend.backend = lambda: 'jax'; import keras_vae"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Expected KERAS_BACKEND=tensorflow; received KERAS_BACKEND=jax" in done.stderr
 
@@ -150,3 +150,12 @@ def test_the_wheel_imports_from_another_directory(wheel, tmp_path):
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(file.startswith(str(site)) for file in done.stdout.split())
+
+
+def test_a_script_in_the_clone_s_root_finds_the_ops(tmp_path):
+    """There the source tree comes before the installed package, and `ops` stands beside it, not in it."""
+    for name in ("keras_vae", "ops"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "script.py").write_text("import keras_vae.ops; print(keras_vae.__file__, keras_vae.ops.__file__)")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "keras_vae/__init__.py"), str(tmp_path / "ops/__init__.py")]
