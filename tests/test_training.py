@@ -495,6 +495,7 @@ def test_labels_of_any_kind_are_ignored():
     vae.fit(X, np.array(["digit"] * 50), verbose=0)
     ragged = tf.ragged.constant([[1] * (i % 3) for i in range(50)])
     vae.fit(tf.data.Dataset.from_tensor_slices((X, ragged)).batch(16), verbose=0)
+    assert vae.optimizer.iterations == 2 + 4
 
 
 def test_a_stream_that_turns_out_empty():
