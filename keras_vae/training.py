@@ -7,7 +7,9 @@ import keras
 from keras import ops
 
 from keras_vae import backend, contract, target
+from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
+from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
 
 
@@ -43,18 +45,20 @@ class TermTrainer(keras.Model):
                 value = value * ops.cast(self._sample_weight, value.dtype)
             self.add_loss(weight * ops.mean(value))
 
-    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", steps_per_execution="auto", **kwargs):
         """Configures training, as `keras.Model.compile` but for the loss, which is the objective's.
 
         Args:
             optimizer: name or instance of a Keras optimizer.
             loss: must stay None.
-            jit_compile: True or False, or "auto": the whole step as one XLA program, except with convolutions on a
-                CPU, which are faster outside XLA, and under `tf.distribute`. The loss ops are XLA programs either way.
+            jit_compile: True for the whole step as one XLA program, False for the loss ops alone as XLA programs, or
+                "auto" for what is faster: see `keras_vae.backend.xla_choice`. `summary()` says which, and why.
+            steps_per_execution: how many batches pass through one program before callbacks see them; or "auto": in
+                `fit` and `evaluate` a few dozen, or one where a callback asks for batches.
             **kwargs: as of `keras.Model.compile`; `metrics` compare x with its reconstruction.
 
         Raises:
-            ValueError: `loss` or `loss_weights` is given.
+            ValueError: `loss` or `loss_weights` is given; `jit_compile` or `steps_per_execution` is not as above.
         """
         if loss is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
@@ -64,9 +68,17 @@ class TermTrainer(keras.Model):
             )
         if jit_compile not in (True, False, "auto"):
             raise ValueError(f"compile: expected `jit_compile` to be True, False or 'auto'; received: {jit_compile!r}")
+        if steps_per_execution != "auto":
+            contract.check_positive_integer("compile", "steps_per_execution", steps_per_execution)
+        self._compile_request = {"jit_compile": jit_compile, "steps_per_execution": steps_per_execution}
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
-            jit_compile = backend.prefers_xla(self._flatten_layers())
-        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+            jit_compile, _ = backend.xla_choice(self._flatten_layers())
+        steps = 1 if steps_per_execution == "auto" else steps_per_execution
+        super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return config and {**config, **self._compile_request}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -92,14 +104,23 @@ class TermTrainer(keras.Model):
                 decoder's event.
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
-            self.take_data(given, check, "x")
+            spec = self.take_data(given, check, "x")
+            feed = Feed(given, spec, given.get("batch_size"), given.get("steps_per_epoch"))
             if given.get("validation_data") is not None:
-                x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
-                validation = {"x": x, "y": y, "sample_weight": sample_weight}
-                self.take_data(validation, check, "validation x")
-                given["validation_data"] = tuple(validation.values())
-            history = super().fit(**given)
+                parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                validation = dict(zip(PARTS, parts, strict=True), steps=given.get("validation_steps"))
+                spec = self.take_data(validation, check, "validation x")
+                batch_size = given.get("validation_batch_size") or given.get("batch_size")
+                validation_feed = Feed(validation, spec, batch_size, validation["steps"])
+            with self._steps_at_once(feed, given.get("validation_steps"), given.get("callbacks")) as steps:
+                feed.in_blocks_of(steps, "steps_per_epoch", given.get("shuffle", True))
+                if given.get("validation_data") is not None:
+                    validation_feed.in_blocks_of(steps, "steps")
+                    given["validation_steps"] = validation["steps"]
+                    given["validation_data"] = tuple(validation[part] for part in PARTS)
+                history = super().fit(**given)
             if history.epoch and not history.history:  # a stream that nobody could know to be empty
                 raise empty("x")
             return history
@@ -118,11 +139,24 @@ class TermTrainer(keras.Model):
             return super().evaluate(*args, **kwargs)
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
         with DataCheck(self, enabled=check_data) as check:
-            self.take_data(given, check, "x")
-            result = super().evaluate(**given)
+            spec = self.take_data(given, check, "x")
+            feed = Feed(given, spec, given.get("batch_size"), given.get("steps"))
+            with self._steps_at_once(feed, callbacks=given.get("callbacks")) as steps:
+                feed.in_blocks_of(steps, "steps")
+                result = super().evaluate(**given)
             if self._elbo_tracker.count == 0:
                 raise empty("x")
             return result
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force=True)
+            self.train_function = self._block_function(self.train_step, self.train_function)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            super().make_test_function(force=True)
+            self.test_function = self._block_function(self.test_step, self.test_function)
 
     def train_step(self, data):
         with self._step_on(data):
@@ -157,20 +191,57 @@ class TermTrainer(keras.Model):
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         given["x"] = check(given["x"], name)
-        if holds_arrays(given["x"]) and given.get("class_weight") is None:
-            # Labels are ignored; but Keras drops the weights of data without any.
-            given["y"] = sample_weight = given.get("sample_weight")
-            if sample_weight is not None:
-                check.finite(sample_weight, "sample_weight")
+        if holds_arrays(given["x"]) and given.get("sample_weight") is not None:
+            check.finite(given["sample_weight"], "sample_weight")
         return spec
+
+    def summary(self, *args, print_fn=None, **kwargs):
+        """Prints a summary, as `keras.Model.summary`, and how training steps are compiled."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        if self.compiled:
+            (print_fn or print)(f"Training steps: {self.compilation}")
+
+    @property
+    def compilation(self):
+        """How training steps are compiled, and why, in words."""
+        chosen = "as asked"
+        if self._compile_request["jit_compile"] == "auto":
+            _, chosen = backend.xla_choice(self._flatten_layers())
+        if self.run_eagerly:
+            return "run eagerly, as asked"
+        return f"{'one XLA program' if self.jit_compile else 'loss ops as XLA programs, networks outside'} ({chosen})"
+
+    @contextlib.contextmanager
+    def _steps_at_once(self, feed, other_steps=None, callbacks=None):
+        """Within, `steps_per_execution` is what suits the data, unless it was asked for by number."""
+        asked = self.steps_per_execution
+        if self._compile_request["steps_per_execution"] == "auto":
+            work = self.count_params() * self.objective.num_samples if self.built else 0
+            watched = callbacks is not None and asks_for_batches(callbacks)
+            self.steps_per_execution = 1 if watched else steps_at_once(feed, work, (feed.steps, other_steps))
+        try:
+            yield self.steps_per_execution
+        finally:
+            self.steps_per_execution = asked
+
+    def _block_function(self, step, stock):
+        """What Keras calls with an iterator; its own where there is no program to make."""
+        if self.run_eagerly:
+            return stock
+        return BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
+
+    def _make_ready(self, batch):
+        """Creates what Keras creates in the first step, since a loop is too late for it."""
+        training_parts = [self.optimizer, self._compile_metrics]
+        if not self.built or any(part is not None and not part.built for part in training_parts):
+            self._symbolic_build(data_batch=batch)
 
     @contextlib.contextmanager
     def _step_on(self, data):
-        """Makes a step wait for its data, and its sample weights known to `call`, which Keras does not hand them to."""
+        """Makes a step's sample weights known to `call`, which Keras does not hand them to."""
         _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         self._sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
         try:
-            with contextlib.nullcontext() if self.jit_compile else backend.once_there(data):
-                yield
+            yield
         finally:
             self._sample_weight = None

@@ -214,7 +214,7 @@ class VAE(TermTrainer):
     def _sampler(self, batch_size):
         """The importance sampler for batches of this size: made, and compiled, once."""
         block = draws_at_once(batch_size)
-        jit_compile = self.jit_compile if self.compiled else backend.prefers_xla(self._flatten_layers())
+        jit_compile = self.jit_compile if self.compiled else backend.xla_choice(self._flatten_layers())[0]
         samplers = self._samplers.made
         if (block, jit_compile) not in samplers:
             samplers[block, jit_compile] = ImportanceSampler(self, block)

@@ -26,12 +26,14 @@ ARROWS = {
     "priors": {"layers"},
     "objectives": {"contract", "backend"},
     "data_check": {"contract", "target", "backend"},
+    "feeding": {"data_check", "backend"},
+    "blocks": {"backend"},
     "evaluation": {"backend"},
-    "training": {"objectives", "data_check", "contract", "target", "backend"},
+    "training": {"feeding", "blocks", "objectives", "data_check", "contract", "target", "backend"},
     "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
 }
 
-KNOW_TENSORFLOW = {"keras_vae/backend.py"}
+KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/blocks.py"}
 
 
 def sources():

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_vae import scales
+from keras_vae import backend, scales
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
@@ -49,6 +49,11 @@ class FusedNormal(tfd.Independent):
 
     def _log_prob(self, x):
         return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=self.event_ndims)
+
+    def _sample_n(self, n, seed=None):
+        shape = ops.shape(self.loc + self.log_variance)
+        noise = backend.standard_normal([n, *shape], tfp.random.sanitize_seed(seed), self.dtype)
+        return self.loc + ops.exp(0.5 * self.log_variance) * noise
 
     @staticmethod
     def support(dtype):

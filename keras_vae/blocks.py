@@ -1,0 +1,192 @@
+"""How steps run: a block of batches goes through one program, which carries weights, slots, metrics and seeds along.
+
+Keras runs a program a step, and `steps_per_execution` of them in a loop around it. Here the loop is inside: with XLA,
+nothing but the batches and the last logs passes between Python and the program.
+"""
+
+import itertools
+import logging
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_vae import backend
+
+logger = logging.getLogger("keras_vae")
+
+# A block is long enough that what a call costs no longer shows, and short enough that progress does.
+USUAL_STEPS = 25
+MOST_STEPS = 64
+MOST_BYTES = 2**25  # of the batches that are stacked
+MOST_WORK = 2**32  # multiply-adds of the forward passes: some tenths of a second on two cores
+LIKELY_BATCH_SIZE = 128  # where it is not known before training
+
+
+class BlockFunction:
+    """What Keras calls with an iterator of batches: runs `step` on the next `steps_per_execution` of them.
+
+    A batch shape costs one compilation. The short last batch of an epoch has a program of its own, of one step.
+
+    Args:
+        model: whose `steps_per_execution` says how many batches a call takes.
+        step: `train_step` or `test_step`: a batch to a dictionary of logs.
+        jit_compile: whether a block is one XLA program, or TensorFlow runs it.
+        fallback: Keras's own function of an iterator, for batches that cannot be stacked: ragged or sparse ones.
+        make_ready: called with a batch before it is run, to create what a loop cannot.
+    """
+
+    def __init__(self, model, step, jit_compile, fallback, make_ready):
+        self.model = model
+        self.make_ready = make_ready
+        self.fallback = fallback
+        self.step = tf.function(step, autograph=False, reduce_retracing=True)
+        self.program = tf.function(self._run, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
+        self.has_fallen_back = False
+        self.room = {}  # of a batch signature: for how many such batches its program has room
+
+    def __call__(self, iterator):
+        """The logs after the next block.
+
+        Raises:
+            StopIteration: there is no further batch.
+        """
+        logs = None
+        for signature, block, steps in self._blocks(iterator):
+            logs = self._fall_back(block) if signature is None else self._run_block(block, steps)
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _blocks(self, iterator):
+        """The next `steps_per_execution` batches, in blocks of batches alike: `(signature, block, steps)`."""
+        at_once = self.model.steps_per_execution
+        elements = itertools.islice(iterator, at_once)
+        first = next(elements, None)
+        if isinstance(first, backend.Rows):  # all that one call takes
+            yield from self._blocks_of_rows(first)
+        elif first is not None:
+            batches = map(_without_optionals, itertools.chain([first], elements))
+            # All are fetched before any is run, so that data which cannot be had stops training between blocks.
+            for signature, run in itertools.groupby(list(batches), _signature):
+                run = list(run)
+                block = run
+                if signature is not None:
+                    block = self._padded(_map(lambda *parts: tf.stack(parts), *run), len(run))
+                yield signature, block, len(run)
+
+    def _blocks_of_rows(self, rows):
+        batch_size = int(rows.batch_size)
+        num_rows = int(tf.nest.flatten(rows.data)[0].shape[0])
+        full = num_rows // batch_size
+        if full:
+            block = _map(
+                lambda part: tf.reshape(part[: full * batch_size], (full, batch_size, *part.shape[1:])), rows.data
+            )
+            yield _signature(block), self._padded(block, full), full
+        if num_rows % batch_size:
+            block = _map(lambda part: part[None, full * batch_size :], rows.data)
+            yield _signature(block), self._padded(block, 1), 1
+
+    def _padded(self, block, steps):
+        """The block, with room for as many batches as a program has for such."""
+        # A shape met once, alone, gets a program of one step; one met several times gets a block.
+        shapes = tuple(tuple(part.shape[1:]) for part in keras.tree.flatten(block) if part is not None)
+        room = max(self.room.get(shapes, 1), self.model.steps_per_execution if steps > 1 else 1)
+        self.room[shapes] = room
+        padding = room - steps
+        if not padding:
+            return block
+        return _map(lambda part: tf.concat([part, tf.zeros((padding, *part.shape[1:]), part.dtype)], 0), block)
+
+    def _run_block(self, block, steps):
+        self.make_ready(_map(lambda part: part[0], block))
+        return self.program(block, steps)
+
+    def _fall_back(self, batches):
+        if not self.has_fallen_back:
+            self.has_fallen_back = True
+            logger.warning("Batches of ragged or sparse tensors: stepping one by one, by Keras's own step function.")
+        for batch in batches:
+            logs = self.fallback(iter([batch]))
+        return logs
+
+    def _run(self, block, steps):
+        first = _map(lambda part: part[0], block)
+        logs = self.step.get_concrete_function(first).structured_outputs
+        logs = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), logs)
+
+        def run_one(index, _):
+            return index + 1, self.step(_map(lambda part: part[index], block))
+
+        _, logs = tf.while_loop(lambda index, _: index < steps, run_one, [0, logs], parallel_iterations=1)
+        return logs
+
+
+def steps_at_once(feed, example_work, bounds=()):
+    """How many steps a block has: near the usual, dividing every bound, and dividing the epoch best.
+
+    Args:
+        feed: what is known of the batches: `keras_vae.feeding.Feed`.
+        example_work: multiply-adds of a forward pass on one example.
+        bounds: numbers of steps to be kept to exactly, as `steps_per_epoch`; None where there is no such bound.
+    """
+    if feed.example_size is None:
+        return 1
+    batch_size = feed.batch_size or LIKELY_BATCH_SIZE
+    by_size = MOST_BYTES // max(1, 4 * batch_size * feed.example_size)
+    by_work = MOST_WORK // max(1, batch_size * example_work)
+    bound = math.gcd(*(steps for steps in bounds if steps))  # 0, which everything divides, if there is none
+    most = max(1, min(MOST_STEPS, by_size, by_work, feed.num_batches or MOST_STEPS))
+    fitting = [steps for steps in range(1, most + 1) if bound % steps == 0]
+    usual = min(fitting[-1], USUAL_STEPS)
+    near = [steps for steps in fitting if 2 * steps >= usual]
+    # What the last block has too few: Keras counts it all the same.
+    return min(near, key=lambda steps: (-(feed.num_batches or 0) % steps, abs(steps - usual)))
+
+
+def asks_for_batches(callback):
+    """Whether a callback does anything at the batches of training, and so must see each of them."""
+    callbacks = keras.callbacks
+    if isinstance(callback, (callbacks.CallbackList, list, tuple)):
+        return any(asks_for_batches(each) for each in getattr(callback, "callbacks", callback))
+    kind = type(callback)
+    hooks = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+    if any(name in vars(callback) for name in hooks):  # a LambdaCallback's
+        return True
+    # Of Keras's own, those that look at batches only if they are told to.
+    idle = {
+        callbacks.ProgbarLogger: lambda: True,
+        callbacks.ModelCheckpoint: lambda: callback.save_freq == "epoch",
+        callbacks.BackupAndRestore: lambda: callback.save_freq == "epoch",
+        callbacks.TensorBoard: lambda: (
+            not (
+                callback.update_freq != "epoch"
+                or callback.write_steps_per_second
+                or getattr(callback, "_should_trace", True)
+            )
+        ),
+    }
+    for name in hooks:
+        owner = next(owner for owner in kind.__mro__ if name in vars(owner))
+        if owner is not callbacks.Callback and not (owner in idle and idle[owner]()):
+            return True
+    return False
+
+
+def _map(function, *batches):
+    """`function` of the tensors of batches, leaf by leaf; what is None stays None."""
+    return keras.tree.map_structure(lambda *parts: None if parts[0] is None else function(*parts), *batches)
+
+
+def _without_optionals(batch):
+    """A batch with None for what `tf.data` wraps in an optional, as Keras does for a generator's None."""
+    return _map(lambda part: None if isinstance(part, tf.experimental.Optional) else part, batch)
+
+
+def _signature(batch):
+    """What batches that can be stacked have in common, or None for a batch that cannot be."""
+    parts = [part for part in keras.tree.flatten(batch) if part is not None]
+    if any(isinstance(part, (tf.RaggedTensor, tf.SparseTensor)) for part in parts):
+        return None
+    return tuple((tuple(part.shape), part.dtype) for part in parts)

@@ -1,0 +1,92 @@
+"""How data reaches the steps: what is known of the batches beforehand, and arrays as a data set of blocks of them."""
+
+import math
+import random
+
+import keras
+
+from keras_vae import backend
+from keras_vae.data_check import holds_arrays
+
+PARTS = ("x", "y", "sample_weight")
+
+
+class Feed:
+    """The data among a method's arguments, and what is known of its batches before any is read.
+
+    Args:
+        given: the arguments of `fit` or `evaluate`, by name.
+        spec: of one batch of x, or None where it cannot be known.
+        batch_size: rows a batch, for arrays. Default: as Keras has it, 32, or so many that `steps` batches hold all.
+        steps: how many batches an epoch were asked for; None for all.
+
+    Attributes:
+        num_batches: how many batches the data holds, or None where that is not known.
+        batch_size: examples a batch, or None where that is not known.
+        example_size: numbers in one example of x, or None where that is not known.
+        steps: as given.
+    """
+
+    def __init__(self, given, spec, batch_size=None, steps=None):
+        self.given = given
+        self.steps = steps
+        x = given["x"]
+        shapes = [tuple(part.shape) for part in keras.tree.flatten(spec)] if spec is not None else []
+        known = shapes and all(None not in shape[1:] for shape in shapes)
+        self.example_size = sum(math.prod(shape[1:]) for shape in shapes) if known else None
+        self.batch_size = shapes[0][0] if shapes else None
+        self.num_batches = None
+        self._is_arrays = holds_arrays(x)
+        if self._is_arrays:
+            num_rows = keras.tree.flatten(x)[0].shape[0]
+            self.batch_size = batch_size or (math.ceil(num_rows / steps) if steps else 32)
+            self.num_batches = math.ceil(num_rows / self.batch_size)
+        elif backend.is_dataset(x):
+            self.num_batches = backend.num_batches(x)
+        elif isinstance(x, keras.utils.PyDataset):
+            self.num_batches = x.num_batches
+
+    def in_blocks_of(self, num_steps, steps_name, shuffle=False):
+        """Replaces arrays among the arguments by an `array_dataset`, `num_steps` batches an element, and its length.
+
+        Left to Keras are arrays with class weights, and numbers of steps that such elements do not divide.
+
+        Raises:
+            ValueError: arrays of different lengths.
+        """
+        if not self._is_arrays:
+            return
+        given = self.given
+        weight = given.get("sample_weight")
+        # Labels are ignored; but Keras drops the weights of data without any.
+        arrays = (given["x"],) if weight is None else (given["x"], weight, weight)
+        lengths = [part.shape[0] for part in keras.tree.flatten(arrays)]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"Expected x and sample_weight to hold as many examples; received lengths {lengths}")
+        steps = self.steps or self.num_batches
+        ends_within = steps % num_steps or self.num_batches % num_steps
+        if given.get("class_weight") is not None or steps > self.num_batches or (self.steps and ends_within):
+            given["y"] = weight if given.get("class_weight") is None else given.get("y")
+            return
+        dataset = backend.array_dataset(arrays, self.batch_size, num_steps, shuffle, seed=random.randrange(2**31))
+        given.update({**dict.fromkeys(PARTS), "x": dataset, "batch_size": None, steps_name: steps})
+        if "steps_per_epoch" in given:
+            given["shuffle"] = False  # done; Keras would warn that it does not
+
+
+def split_off_validation(given):
+    """Makes `validation_split`'s share of arrays `validation_data`: their last rows, before any shuffling."""
+    split = given.get("validation_split")
+    if not split or given.get("validation_data") is not None or not holds_arrays(given["x"]):
+        return
+    num_rows = keras.tree.flatten(given["x"])[0].shape[0]
+    at = math.floor(num_rows * (1.0 - split))
+    if not 0 < at < num_rows:
+        return  # Keras says what is wrong
+
+    def rows(which):
+        parts = {part: given.get(part) for part in PARTS}
+        return keras.tree.map_structure(lambda array: None if array is None else array[which], parts)
+
+    validation = rows(slice(at, None))
+    given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in PARTS))
