@@ -29,9 +29,12 @@ def main():
     workload = WORKLOADS[args.workload]
     effort = workload.quick if args.quick else workload.full
     with tempfile.TemporaryDirectory() as folder:
-        data.prepare(workload, effort, args.data_dir, pathlib.Path(folder))
-        nats = [reached(args.contestant, workload, effort, folder, seed) for seed in range(args.seeds)]
-    print(f"{args.workload}: {[round(each, 2) for each in nats]}, standard deviation {statistics.stdev(nats):.3f}")
+        effort = data.prepare(workload, effort, args.data_dir, pathlib.Path(folder))
+        nats = []
+        for seed in range(args.seeds):
+            nats.append(reached(args.contestant, workload, effort, folder, seed))
+            print(f"{args.workload}, seed {seed}: {nats[-1]:.2f} nats", flush=True)
+    print(f"standard deviation {statistics.stdev(nats):.3f}")
 
 
 def reached(contestant, workload, effort, folder, seed):
@@ -43,8 +46,12 @@ def reached(contestant, workload, effort, folder, seed):
         if workload.importance_samples:
             worker.ask("train", epochs=1 + effort.epochs)
             return worker.ask("score", images=effort.scored_images)["log_p"]
-        worker.ask("train", epochs=1 + (effort.rounds + 1) * effort.epochs)
-        return worker.ask("elbo")["elbo"]
+        worker.ask("train", epochs=1)
+        elbos = []
+        for _ in range(effort.rounds):
+            worker.ask("train", epochs=effort.epochs)
+            elbos.append(worker.ask("elbo")["elbo"])
+        return max(elbos)
     finally:
         worker.close()
 
