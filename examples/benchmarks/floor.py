@@ -19,7 +19,8 @@ import numpy as np
 import workloads
 from serving import serve
 
-LEAST_WORK = 2e9  # floating-point operations a call, so that calling costs nothing
+# Floating-point operations a call, so that calling costs little.
+LEAST_WORK = {"CPU": 2e9, "GPU": 2e10}
 COPIED_BYTES = 2**28
 
 
@@ -84,7 +85,9 @@ class Server:
         import tensorflow as tf
 
         self.tf = tf
-        repeats = max(1, round(LEAST_WORK / (self.images * operations(self.workload))))
+        gpus = tf.config.list_physical_devices("GPU")
+        least = LEAST_WORK["GPU" if gpus else "CPU"]
+        repeats = max(1, round(least / (self.images * operations(self.workload))))
         self.images_a_call = self.images * repeats
         # Other activations for each repeat, or TensorFlow would compute once what is asked for twice; the same weights.
         kernels = [self._draw(each.inner, each.columns) for each in products(self.workload)]
@@ -112,7 +115,6 @@ class Server:
         self.programs = [tf.function(step, jit_compile=xla, autograph=False) for xla in (False, True)]
         for program in self.programs:
             program()
-        gpus = tf.config.list_physical_devices("GPU")
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
         return {"device": name, "operations_per_image": operations(self.workload)}
 
