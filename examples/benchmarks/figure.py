@@ -68,7 +68,7 @@ def _draw_axis(panel, axis):
     panel.grid(alpha=0.3)
     beside = panel.twinx()
     (memory,) = beside.plot(values, [point["memory_mb"] for point in points], "s--", color="tab:orange")
-    beside.set_ylim(bottom=0)
+    beside.set_ylim(0, 1.6 * max([1.0, *(point["memory_mb"] for point in points)]))  # leaves room for the legend
     beside.set_ylabel("memory, MiB", color="tab:orange")
     panel.set_title(f"keras_vae: {axis['label']}", fontsize=10)
-    panel.legend([time, memory], ["time", "memory beyond the libraries'"], fontsize=8)
+    panel.legend([time, memory], ["time", "memory beyond the libraries'"], fontsize=8, loc="upper left")
