@@ -1,9 +1,9 @@
-# `make demo` and `make test` do all their own set-up, in .venv. Another Python: make test PYTHON=python3.12
+# `make demo`, `make test` and `make bench` do all their own set-up, in .venv. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml README.md $(shell find keras_vae ops -name '*.py')
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow bench lint clean
 
 demo: .venv/examples
 	$(BIN)/python examples/quickstart.py
@@ -14,6 +14,10 @@ test: lint
 
 test-slow: lint
 	$(BIN)/pytest -m slow
+
+# Against its peers, on this machine: make bench ARGS="--quick --data-dir FOLDER"
+bench: .venv/bench
+	$(BIN)/python examples/benchmarks/run.py $(ARGS)
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -32,6 +32,15 @@ setup(
             "matplotlib>=3.8",  # draws the pictures
             "scikit-learn>=1.4",  # load_digits: real data that needs no download
         ],
+        "bench": [
+            # Peers to measure against, each optional: without one, its rows say so. Tried: torch 2.13, jax 0.10.2,
+            # optax 0.2.8. The lower ends are where what they are asked for exists: Adam(fused=True) on a CPU, typed
+            # random keys, optax's sigmoid_binary_cross_entropy. The upper ends are the next that may break it.
+            "torch>=2.4,<3",
+            "jax>=0.4.31,<1",
+            "optax>=0.2.3,<0.3",
+            "matplotlib>=3.8",  # draws the figure; tf-keras is there, since TFP needs it
+        ],
         "test": [
             "pytest>=8",  # runs the tests
             "pytest-xdist>=3.5",  # on two cores: most of a test is compiling

@@ -1,0 +1,40 @@
+"""This library, as its README shows it."""
+
+import keras
+import numpy as np
+from keras import layers
+
+import keras_vae
+from contestants import networks
+from contestants.base import EPSILON, LEARNING_RATE
+from contestants.fit import FitContestant
+
+
+def build(workload, train, seed):
+    keras.utils.set_random_seed(seed)
+    if workload.convolutional:
+        head = [
+            networks.output(workload, layers),
+            keras_vae.layers.IndependentBernoulli(workload.event_shape, projection=False),
+        ]
+    elif workload.likelihood == "bernoulli":
+        head = [keras_vae.layers.IndependentBernoulli(workload.event_shape)]
+    else:
+        head = [keras_vae.layers.IndependentNormal(workload.event_shape)]
+    vae = keras_vae.VAE(
+        keras.Sequential([*networks.encoder(workload, layers), keras_vae.layers.IndependentNormal(workload.latent)]),
+        keras.Sequential([*networks.decoder(workload, layers), *head]),
+        objective=keras_vae.objectives.ELBO(num_samples=workload.num_samples),
+    )
+    vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON))
+    vae.build((None, *workload.event_shape))
+    return KerasVAE(workload, train, vae, keras)
+
+
+class KerasVAE(FitContestant):
+    def elbo(self, images):
+        return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["elbo"]
+
+    def log_likelihood(self, images):
+        samples = self.workload.importance_samples
+        return float(np.mean(self.model.log_likelihood(images, num_samples=samples, verbose=0)))
