@@ -3,8 +3,8 @@
 Everything else is written in `keras.ops` and TFP's common interface.
 """
 
-import functools
-import math
+import contextlib
+import threading
 from typing import Any, NamedTuple
 
 import keras
@@ -62,33 +62,22 @@ def fold_in(seed, index):
     return tf.random.experimental.stateless_fold_in(seed, index)
 
 
-@functools.lru_cache
-def _normal_program(dtype):
-    @xla_compile
-    def program(shape, seed):
-        # From the open interval (-1, 1), symmetrically: an odd multiple of half the spacing.
-        bits, kept = (tf.uint64, 52) if dtype == "float64" else (tf.uint32, 23)
-        words = tf.random.stateless_uniform(shape, seed, None, None, bits, alg="threefry")
-        odd = tf.bitwise.right_shift(words, tf.cast(bits.size * 8 - kept, bits))
-        uniform = (tf.cast(odd, dtype) + 0.5) * 2.0 ** (1 - kept) - 1.0
-        return tf.cast(math.sqrt(2.0), dtype) * tf.math.erfinv(uniform)
-
-    return program
+_place = threading.local()
 
 
-def standard_normal(shape, seed, dtype):
-    """Draws from N(0, 1), the same ones for a seed whether or not what is around is compiled, and on any device.
+@contextlib.contextmanager
+def rows_from(first_row):
+    """Within, and on this thread, a batch is part of a larger one, in which its first row has this number."""
+    _place.first_row = first_row
+    try:
+        yield
+    finally:
+        del _place.first_row
 
-    By inversion of the Threefry generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), as
-    one XLA program. TensorFlow's own generator under XLA on a CPU, Philox, takes ten times as long, and is drawn from
-    again in every fusion that uses a draw.
 
-    Args:
-        shape: int32 `[rank]`.
-        seed: int32 `[2]`.
-        dtype: "float32" or "float64".
-    """
-    return _normal_program(dtype)(shape, seed)
+def first_row():
+    """The number of the batch's first row in the whole batch: 0 but on a replica."""
+    return getattr(_place, "first_row", 0)
 
 
 def xla_choice(layers):
@@ -152,7 +141,7 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
         shuffle: True for a new order each epoch, "batch" for a new order of the same batches, or False.
         seed: an integer, for the orders.
     """
-    tensors = keras.tree.map_structure(_as_keras_takes, arrays)
+    tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(_as_keras_takes, arrays))
     num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
     rows_at_once = batch_size * batches_at_once
     full_batches = num_rows // batch_size

@@ -115,9 +115,11 @@ class TermTrainer(keras.Model):
                 batch_size = given.get("validation_batch_size") or given.get("batch_size")
                 validation_feed = Feed(validation, spec, batch_size, validation["steps"])
             with self._steps_at_once(feed, given.get("validation_steps"), given.get("callbacks")) as steps:
-                feed.in_blocks_of(steps, "steps_per_epoch", given.get("shuffle", True))
+                if self._has_blocks:
+                    feed.in_blocks_of(steps, "steps_per_epoch", given.get("shuffle", True))
                 if given.get("validation_data") is not None:
-                    validation_feed.in_blocks_of(steps, "steps")
+                    if self._has_blocks:
+                        validation_feed.in_blocks_of(steps, "steps")
                     given["validation_steps"] = validation["steps"]
                     given["validation_data"] = tuple(validation[part] for part in PARTS)
                 history = super().fit(**given)

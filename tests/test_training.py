@@ -186,21 +186,22 @@ def test_weights_of_shape_batch_by_one():
 
 
 def test_every_way_to_compile_learns_the_same():
-    """To rounding where the noise is the same; XLA draws its own from the same seed, so across there to 3 per cent."""
+    """To rounding: the noise is the same in all of them."""
     losses = {}
     for name, options in {
         "xla": {"jit_compile": True},
         "auto": {},
         "xla blocks": {"jit_compile": True, "steps_per_execution": 3},
+        "xla steps": {"jit_compile": True, "steps_per_execution": 1},
+        "graph steps": {"jit_compile": False, "steps_per_execution": 1},
         "graph": {"jit_compile": False},
         "eager": {"run_eagerly": True},
     }.items():
         vae = gaussian_vae()
         vae.compile("adam", **options)
         losses[name] = vae.fit(X, batch_size=16, epochs=3, shuffle=False, verbose=0).history["loss"]
-    for name, like in {"auto": "xla", "xla blocks": "xla", "eager": "graph"}.items():
-        np.testing.assert_allclose(losses[name], losses[like], rtol=1e-4, err_msg=name)
-    np.testing.assert_allclose(losses["xla"], losses["graph"], rtol=0.03)
+    for name, curve in losses.items():
+        np.testing.assert_allclose(curve, losses["graph"], rtol=1e-4, err_msg=name)
 
 
 def test_auto_compiles_dense_networks_whole_and_convolutions_on_a_cpu_not():
@@ -387,15 +388,16 @@ def test_values_that_are_not_finite_are_named_with_their_position(value):
 
 @pytest.mark.filterwarnings("ignore:.*shuffle=True. was passed:UserWarning")
 @pytest.mark.parametrize("kind", ["dataset", "sliced dataset", "PyDataset", "generator"])
-def test_a_bad_batch_of_a_stream_stops_training_before_its_step(kind):
-    """The third of four batches is bad: two steps are taken, and the error is ours and not the pipeline's."""
+@pytest.mark.parametrize("steps_per_execution, steps", [(1, 2), ("auto", 0)])
+def test_a_bad_batch_of_a_stream_stops_training_before_its_block(kind, steps_per_execution, steps):
+    """The third of four batches is bad: a block that holds it is not run, and the error is not the pipeline's."""
     vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae.compile("adam", jit_compile=False, steps_per_execution=steps_per_execution)
     with pytest.raises(
         ValueError, match=r"^Expected x to be finite; received nan at position \[3, 0, 0, 0\] of batch 2"
     ):
         vae.fit(**KINDS[kind](with_value(np.nan, 35, 0, 0, 0)), verbose=0)
-    assert vae.optimizer.iterations == 2
+    assert vae.optimizer.iterations == steps
 
 
 def test_pixels_not_scaled_for_a_bernoulli():

@@ -9,6 +9,7 @@ from keras_vae import backend, scales
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
+from keras_vae.ops.noise import standard_normal
 
 
 class FusedNormal(tfd.Independent):
@@ -52,7 +53,10 @@ class FusedNormal(tfd.Independent):
 
     def _sample_n(self, n, seed=None):
         shape = ops.shape(self.loc + self.log_variance)
-        noise = backend.standard_normal([n, *shape], tfp.random.sanitize_seed(seed), self.dtype)
+        # Rows are examples, or draws where there is no batch.
+        row_axis, first_row = (1, backend.first_row()) if len(shape) > self.event_ndims else (0, 0)
+        seed = tfp.random.sanitize_seed(seed)
+        noise = standard_normal([n, *shape], seed, row_axis, first_row, dtype=self.dtype.name)
         return self.loc + ops.exp(0.5 * self.log_variance) * noise
 
     @staticmethod
