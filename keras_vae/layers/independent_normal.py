@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_vae import scales
+from keras_vae import backend, scales
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
@@ -49,6 +49,13 @@ class FusedNormal(tfd.Independent):
 
     def _log_prob(self, x):
         return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=self.event_ndims)
+
+    def _sample_n(self, n, seed=None, **kwargs):
+        if self.dtype != "float32":
+            return super()._sample_n(n, seed=seed, **kwargs)
+        shape = (n, *ops.shape(self.loc + self.log_variance))
+        noise = backend.standard_normal_like(ops.broadcast_to(self.loc, shape), tfp.random.sanitize_seed(seed))
+        return self.loc + self.distribution.scale * noise
 
     @staticmethod
     def support(dtype):
