@@ -1,9 +1,10 @@
 """The loss ops, forward plus backward, against the bytes that they must move and against TFP.
 
-The gradient is that with respect to the network's outputs. A forward pass reads its operands; a backward pass reads them
-again and writes a gradient each. Medians of interleaved rounds; a call's own overhead is in every figure.
+The gradient is that with respect to the network's outputs. A forward pass reads its operands; a backward pass reads
+them again and writes a gradient each. Medians of interleaved rounds; a call's own overhead is in every figure.
 """
 
+import functools
 import statistics
 import time
 
@@ -77,8 +78,8 @@ def main():
                 for who, function in (("ours", ours), ("TFP", theirs))
                 for compiled in (True, False)
             }
-            calls = {key: lambda program=program: program(*arguments) for key, program in programs.items()}
-            seconds = medians({**calls, "copy": lambda: copy(operands[0])})
+            calls = {key: functools.partial(program, *arguments) for key, program in programs.items()}
+            seconds = medians({**calls, "copy": functools.partial(copy, operands[0])})
             moved = (2 * (data + parameters) + parameters) / 2  # in copies, each of which reads and writes
             entry = programs["ours", True].experimental_get_compiler_ir(*arguments)("optimized_hlo").split("ENTRY")[1]
             computed = entry.count(f" = f32[{rows},{EVENT}]") - (data + parameters)
