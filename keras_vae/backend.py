@@ -198,7 +198,7 @@ def batched(arrays, batch_size):
 
 
 def untuned():
-    """Options for a data set that costs nothing: tuning it takes a core from every other step, for a second each."""
+    """Options for a data set whose steps are too few and too long for tuning to help."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return options
