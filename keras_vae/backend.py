@@ -4,6 +4,7 @@ Everything else is written in `keras.ops` and TFP's common interface.
 """
 
 import contextlib
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -21,6 +22,15 @@ import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
+# Whether XLA computes a product with a vector in one loop with what makes the matrix: on a CPU, since TensorFlow 2.21.
+# (Earlier the loop takes a number at a time; on a GPU a sum is as good, and no product is rounded to TensorFloat-32.)
+SUMS_AS_PRODUCTS = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21) and not tf.config.list_physical_devices(
+    "GPU"
+)
+
+# Numbers that such a product adds up: its error grows with their number, as that of a sum by halves does not.
+LONGEST_SUM = 1024
+
 
 def xla_compile(function):
     """Compiles `function` with XLA: a program of its own in eager and graph code, inlined in an outer program."""
@@ -32,14 +42,44 @@ def same_static_shape(one, other):
     return one.shape.is_fully_defined() and one.shape == other.shape
 
 
-def sum_to_shape_of(value, operand):
-    """Sums `value` over the axes along which `operand` was broadcast to it: the transpose of broadcasting.
+def sum_last(value, ndims, scale):
+    """`scale` times the sum of `value` over its last `ndims` axes, at least one.
+
+    On a CPU as a product with a vector, which XLA computes in one loop with what makes `value`; for a sum it first
+    stores `value`.
+    """
+    event_shape = value.shape[-ndims:]
+    size = math.prod(event_shape) if event_shape.is_fully_defined() else 0
+    # The longest that divides the event, unless it divides badly.
+    chunk = next((chunk for chunk in range(min(size, LONGEST_SUM), 0, -1) if size % chunk == 0), 0)
+    if not SUMS_AS_PRODUCTS or size == 0 or chunk * LONGEST_SUM < size:
+        return tf.reduce_sum(value * scale, range(-ndims, 0))
+    batch_shape = tf.shape(value)[:-ndims]
+    rows = tf.reshape(value, (tf.reduce_prod(batch_shape) * (size // chunk), chunk))
+    sums = tf.linalg.matvec(rows, tf.fill([chunk], tf.constant(scale, value.dtype)))
+    if chunk < size:
+        sums = tf.reduce_sum(tf.reshape(sums, (-1, size // chunk)), -1)
+    return tf.ensure_shape(tf.reshape(sums, batch_shape), value.shape[:-ndims])
+
+
+def sum_to_shape_of(value, operand, scale):
+    """`scale` times `value` summed over the axes along which `operand` was broadcast to it: broadcasting's transpose.
 
     The axes are found when the program runs, so that it holds for shapes unknown while tracing.
     """
     shape = tf.shape(operand)
+    last = trailing_ones(operand.shape, value.shape)
+    if last:
+        sums = sum_last(value, last, scale)
+        value, scale = tf.reshape(sums, tf.concat([tf.shape(sums), tf.ones(last, tf.int32)], 0)), 1.0
     _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(value), s1=shape)
-    return tf.reshape(tf.reduce_sum(value, axes), shape)
+    return tf.reshape(tf.reduce_sum(value * scale, axes), shape)
+
+
+def trailing_ones(shape, broadcast):
+    """Along how many of its last axes a tensor of `shape`, as known while tracing, was repeated to get `broadcast`."""
+    sizes = [1] * (len(broadcast) - len(shape)) + shape.as_list()
+    return next((k for k, size in enumerate(reversed(sizes)) if size != 1), len(sizes))
 
 
 def stateless_seed(source):
@@ -178,7 +218,30 @@ def _as_keras_takes(array):
 
 def rebatched(dataset, batch_size):
     """The elements of a dataset of batches in batches of another size."""
-    return dataset.unbatch().batch(batch_size)
+    return dataset.unbatch().batch(batch_size).with_options(untuned())
+
+
+def batched(arrays, batch_size):
+    """The examples of a structure of arrays as a dataset of batches, for a model's `predict`."""
+
+    def leaf(array):
+        array = tf.convert_to_tensor(array)
+        return tf.cast(array, keras.config.floatx()) if array.dtype.is_floating else array  # as Keras does
+
+    def parts(x):  # a list would be stacked
+        return tuple(map(parts, x)) if isinstance(x, (list, tuple)) else x
+
+    examples = tf.data.Dataset.from_tensor_slices((parts(keras.tree.map_structure(leaf, arrays)),))
+    options = untuned()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return examples.batch(batch_size).with_options(options)
+
+
+def untuned():
+    """Options for a data set whose steps are too few and too long for tuning to help."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def with_shape(tensor, shape):

@@ -16,6 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae.ops import log_add_exp
+
 __all__ = ["Fixed", "PerDimension", "PerElement", "Scale", "Shared"]
 
 # Above, exp(-log_variance / 2) and its square leave float32.
@@ -79,11 +81,7 @@ class LearnedScale(Scale):
 
     def bounded(self, raw):
         """log(exp(raw) + floor^2), and at most the largest log-variance that the loss ops hold exactly."""
-        floor = ops.convert_to_tensor(2.0 * math.log(self.floor), raw.dtype)
-        # The larger of the two plus a small rest: no cancellation, and half the gradient where they are equal.
-        above = raw + ops.softplus(floor - raw)
-        below = floor + ops.softplus(raw - floor)
-        return ops.minimum(ops.where(raw > floor, above, below), LARGEST_LOG_VARIANCE)
+        return ops.minimum(log_add_exp(raw, 2.0 * math.log(self.floor)), LARGEST_LOG_VARIANCE)
 
     def get_config(self):
         return {**super().get_config(), "floor": self.floor}

@@ -158,7 +158,9 @@ class VAE(TermTrainer):
             spec = self.take_data(given, check, "x")
             if backend.is_dataset(given["x"]):
                 given["x"] = backend.rebatched(given["x"], batch_size)
-            elif not holds_arrays(given["x"]) and spec is not None:
+            elif holds_arrays(given["x"]):
+                given["x"] = backend.batched(given["x"], batch_size)
+            elif spec is not None:
                 batch_size = target.pick(spec, self.target).shape[0] or batch_size
             sampler = self._sampler(batch_size)
             # Folded, so that counting up from it, batch by batch, meets no other call's seeds.

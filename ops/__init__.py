@@ -1,9 +1,10 @@
-"""Loss ops: tensors in, nats per example out.
+"""Loss ops: tensors in, nats per example out; and the smooth maximum that keeps a variance above its floor.
 
 Each is one XLA-compiled program forward and one backward, with its own gradient; see `fused.py` for how one is made.
 """
 
 from keras_vae.ops.bernoulli import bernoulli_nll
 from keras_vae.ops.gaussian import gaussian_kl, gaussian_nll
+from keras_vae.ops.log_add_exp import log_add_exp
 
-__all__ = ["bernoulli_nll", "gaussian_kl", "gaussian_nll"]
+__all__ = ["bernoulli_nll", "gaussian_kl", "gaussian_nll", "log_add_exp"]

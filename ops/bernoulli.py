@@ -1,6 +1,7 @@
 """The Bernoulli's negative log-likelihood, in nats."""
 
 from keras import ops
+from keras_vae.ops.elementary import log1p_exp_minus, sigmoids
 from keras_vae.ops.fused import fused, saturate
 
 
@@ -36,15 +37,16 @@ def nll_reference(x, logits):
 
 
 def _nll_forward(x, logits):
-    # log(1 + exp(l)) = max(l, 0) + log1p(exp(-|l|)): the exponential never overflows.
+    # log(1 + exp(l)) = max(l, 0) + log(1 + exp(-|l|)): the exponential never overflows.
     # max(l, 0) - x l comes first: it is exactly 0 where x is sure and right, and the small rest is kept.
-    nll = ops.maximum(logits, 0.0) - x * logits + ops.log1p(ops.exp(-ops.abs(logits)))
+    nll = ops.maximum(logits, 0.0) - x * logits + log1p_exp_minus(ops.abs(logits))
     return saturate(nll, x, logits)
 
 
 def _nll_backward(x, logits):
     # d/dx = -l,  d/dl = sigmoid(l) - x = (1 - x) sigmoid(l) - x sigmoid(-l), which does not cancel
-    return -logits, (1.0 - x) * ops.sigmoid(logits) - x * ops.sigmoid(-logits)
+    one, zero = sigmoids(logits)
+    return -logits, (1.0 - x) * one - x * zero
 
 
 _bernoulli_nll = fused(_nll_forward, _nll_backward)

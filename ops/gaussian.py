@@ -3,7 +3,8 @@
 import math
 
 from keras import ops
-from keras_vae.ops.fused import fused, saturate
+from keras_vae.ops.elementary import exp_minus_1_minus, expm1
+from keras_vae.ops.fused import clip, fused, saturate
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -73,49 +74,48 @@ def kl_reference(mean, log_variance, prior_mean, prior_log_variance):
     return 0.5 * (ratio - 1.0 - ops.log(ratio) + ops.square(mean - prior_mean) / ops.exp(prior_log_variance))
 
 
-def _standardized(x, mean, log_variance):
-    """u = (x - mu) / sigma, and 1 / sigma. Scaled before it is squared, so that u^2 overflows last."""
-    precision = ops.exp(-0.5 * log_variance)
-    residual = x - mean
-    halved = (0.5 * x - 0.5 * mean) * precision * 2.0  # where the difference itself is too large for the dtype
-    return ops.where(ops.isfinite(residual), residual * precision, halved), precision
+def _half_square(x, mean, precision):
+    """(x - mu)^2 / (2 sigma^2), given 1 / sigma. Scaled before it is squared, so that it overflows last."""
+    u = (0.5 * x - 0.5 * mean) * (2.0 * precision)  # the difference itself may be too large for the dtype
+    return (0.5 * u) * u
+
+
+def _slope(x, mean, log_variance):
+    """(x - mu) / sigma^2, or the largest number."""
+    residual, precision = x - mean, ops.exp(-log_variance)
+    halved = (0.5 * x - 0.5 * mean) * precision * 2.0
+    return clip(ops.where(ops.isfinite(residual), residual * precision, halved))
+
+
+def _cost_of_fit(x, mean, log_variance):
+    """`_half_square`, or the largest number, for a derivative: by an exponential that no other function takes."""
+    return clip(_half_square(x, mean, ops.square(ops.exp(-0.25 * log_variance))))
 
 
 def _nll_forward(x, mean, log_variance):
-    u, _ = _standardized(x, mean, log_variance)
-    return saturate((0.5 * u) * u + 0.5 * (log_variance + LOG_2PI), x, mean, log_variance)
+    fit = _half_square(x, mean, ops.exp(-0.5 * log_variance))
+    return saturate(fit + 0.5 * (log_variance + LOG_2PI), x, mean, log_variance)
 
 
 def _nll_backward(x, mean, log_variance):
-    # d/dx = u / sigma,  d/dmu = -u / sigma,  d/dlog sigma^2 = (1 - u^2) / 2
-    u, precision = _standardized(x, mean, log_variance)
-    slope = u * precision
-    return slope, -slope, 0.5 - (0.5 * u) * u
-
-
-def _exp_minus_1_minus(d):
-    """exp(d) - 1 - d without cancellation: its Taylor series near 0."""
-    series = ops.ones_like(d)
-    for k in range(12, 2, -1):
-        series = 1.0 + d / k * series  # 1 + d/3 (1 + d/4 (1 + ...))
-    small = ops.abs(d) < 0.5
-    return ops.where(small, 0.5 * ops.square(d) * series, ops.expm1(d) - d)
+    # d/dx = (x - mu) / sigma^2,  d/dmu = -d/dx,  d/dlog sigma^2 = 1/2 - (x - mu)^2 / (2 sigma^2)
+    slope = _slope(x, mean, log_variance)
+    return slope, -slope, 0.5 - _cost_of_fit(x, mean, log_variance)
 
 
 def _kl_forward(mean, log_variance, prior_mean, prior_log_variance):
-    u, _ = _standardized(mean, prior_mean, prior_log_variance)
-    ratio_term = _exp_minus_1_minus(log_variance - prior_log_variance)
-    operands = (mean, log_variance, prior_mean, prior_log_variance)
-    return saturate(0.5 * ratio_term + (0.5 * u) * u, *operands)
+    ratio_term = exp_minus_1_minus(log_variance - prior_log_variance)
+    fit = _half_square(mean, prior_mean, ops.exp(-0.5 * prior_log_variance))
+    return saturate(0.5 * ratio_term + fit, mean, log_variance, prior_mean, prior_log_variance)
 
 
 def _kl_backward(mean, log_variance, prior_mean, prior_log_variance):
     # with s = sigma^2 / tau^2 and u = (mu - m) / tau:
     # d/dmu = u / tau,  d/dlog sigma^2 = (s - 1) / 2,  d/dm = -u / tau,  d/dlog tau^2 = -(s - 1) / 2 - u^2 / 2
-    u, precision = _standardized(mean, prior_mean, prior_log_variance)
-    slope = u * precision
-    excess = 0.5 * ops.expm1(log_variance - prior_log_variance)
-    return slope, excess, -slope, -excess - (0.5 * u) * u
+    slope = _slope(mean, prior_mean, prior_log_variance)
+    excess = clip(0.5 * expm1(log_variance - prior_log_variance))
+    fit = _cost_of_fit(mean, prior_mean, prior_log_variance)
+    return slope, excess, -slope, clip(-excess - fit)
 
 
 _gaussian_nll = fused(_nll_forward, _nll_backward)

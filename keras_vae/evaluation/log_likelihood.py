@@ -6,7 +6,7 @@ from keras import ops
 from keras_vae import backend
 
 # Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
-BLOCK_ROWS = 512
+BLOCK_ROWS = 2048
 
 # Latents between two movements of the progress bar: seconds of work for a small decoder.
 STEP_ROWS = 2**18
