@@ -136,6 +136,11 @@ def xla_choice(layers):
     return True, "no layer is faster outside XLA"
 
 
+def has_strategy():
+    """Whether this is within a `tf.distribute` strategy's scope."""
+    return tf.distribute.has_strategy()
+
+
 def is_dataset(data):
     return isinstance(data, tf.data.Dataset)
 

@@ -11,6 +11,7 @@ from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
+from keras_vae.replicas import ReplicaFunction
 
 
 class TermTrainer(keras.Model):
@@ -35,10 +36,11 @@ class TermTrainer(keras.Model):
         self._elbo_tracker = keras.metrics.Mean(name="elbo")
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
         self._sample_weight = None  # [B], of the batch that a step is at
+        self._is_replicated = backend.has_strategy()
 
     def add_terms(self, terms, training):
         """Adds each term's weighted mean over the batch to the model's losses."""
-        step = self.optimizer.iterations if training and getattr(self, "optimizer", None) is not None else None
+        step = self.iteration if training else None
         for name, value in terms.items():
             weight = ops.cast(weight_at(self.objective.weights[name], step), value.dtype)
             if self._sample_weight is not None:
@@ -74,7 +76,8 @@ class TermTrainer(keras.Model):
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
             jit_compile, _ = backend.xla_choice(self._flatten_layers())
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
+        with self.distribute_strategy.scope():
+            super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -115,10 +118,10 @@ class TermTrainer(keras.Model):
                 batch_size = given.get("validation_batch_size") or given.get("batch_size")
                 validation_feed = Feed(validation, spec, batch_size, validation["steps"])
             with self._steps_at_once(feed, given.get("validation_steps"), given.get("callbacks")) as steps:
-                if self._has_blocks:
+                if self._takes_rows:
                     feed.in_blocks_of(steps, "steps_per_epoch", given.get("shuffle", True))
                 if given.get("validation_data") is not None:
-                    if self._has_blocks:
+                    if self._takes_rows:
                         validation_feed.in_blocks_of(steps, "steps")
                     given["validation_steps"] = validation["steps"]
                     given["validation_data"] = tuple(validation[part] for part in PARTS)
@@ -144,7 +147,8 @@ class TermTrainer(keras.Model):
             spec = self.take_data(given, check, "x")
             feed = Feed(given, spec, given.get("batch_size"), given.get("steps"))
             with self._steps_at_once(feed, callbacks=given.get("callbacks")) as steps:
-                feed.in_blocks_of(steps, "steps")
+                if self._takes_rows:
+                    feed.in_blocks_of(steps, "steps")
                 result = super().evaluate(**given)
             if self._elbo_tracker.count == 0:
                 raise empty("x")
@@ -153,12 +157,12 @@ class TermTrainer(keras.Model):
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             super().make_train_function(force=True)
-            self.train_function = self._block_function(self.train_step, self.train_function)
+            self.train_function = self._step_function(self.train_step, self.train_function, training=True)
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
             super().make_test_function(force=True)
-            self.test_function = self._block_function(self.test_step, self.test_function)
+            self.test_function = self._step_function(self.test_step, self.test_function, training=False)
 
     def train_step(self, data):
         with self._step_on(data):
@@ -169,13 +173,27 @@ class TermTrainer(keras.Model):
             return super().test_step(data)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        # Tracked here and not in `call`, which `predict` runs too; and an example at a time, so that a short batch
-        # counts for what it holds.
+        self._update_trackers(y_pred)
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+
+    def track(self, x, sample_weight, size, training):
+        """The loss of a replica's share of a batch, `size` examples, with all metrics updated."""
+        with self._step_on((x, None, sample_weight)):
+            y_pred = self(x, training=training)
+            # Not `super().compute_loss`, which divides by the number of replicas, as if their shares were equal.
+            loss = ops.sum(ops.stack(self.losses))
+            self._update_trackers(y_pred)
+            self._loss_tracker.update_state(ops.where(size > 0, loss, 0.0), sample_weight=size)
+            self.compute_metrics(x, None, y_pred, sample_weight)
+        return loss
+
+    def _update_trackers(self, y_pred):
+        # Not in `call`, which `predict` runs too; and an example at a time, so that a short batch counts for what it
+        # holds.
         terms = {name: y_pred[name] for name in self._term_trackers}
         for name, value in terms.items():
             self._term_trackers[name].update_state(value, self._sample_weight)
         self._elbo_tracker.update_state(self.objective.elbo(terms), self._sample_weight)
-        return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         # What `compile(metrics=...)` compares: x itself with its reconstruction.
@@ -192,6 +210,8 @@ class TermTrainer(keras.Model):
                 self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
+        if spec is not None and self._is_replicated and self.compiled:
+            self._make_ready((spec,))
         given["x"] = check(given["x"], name)
         if holds_arrays(given["x"]) and given.get("sample_weight") is not None:
             check.finite(given["sample_weight"], "sample_weight")
@@ -226,17 +246,38 @@ class TermTrainer(keras.Model):
         finally:
             self.steps_per_execution = asked
 
-    def _block_function(self, step, stock):
-        """What Keras calls with an iterator; its own where there is no program to make."""
-        if self.run_eagerly:
+    @property
+    def iteration(self):
+        """The optimizer's count of steps, a variable; None before `compile`."""
+        optimizer = getattr(self, "optimizer", None)
+        # Older Keras leaves a loss-scaling optimizer's own count at 0.
+        return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
+
+    @property
+    def _takes_rows(self):
+        """Whether the step functions take elements that hold several batches' rows."""
+        return not self.run_eagerly and not self._is_replicated
+
+    def _step_function(self, step, stock, training):
+        """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
+        ours = TermTrainer.train_step if training else TermTrainer.test_step
+        if self.run_eagerly or (self._is_replicated and getattr(step, "__func__", None) is not ours):
             return stock
+        if self._is_replicated:
+            return ReplicaFunction(self, training, self.jit_compile)
         return BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
 
     def _make_ready(self, batch):
-        """Creates what Keras creates in the first step, since a loop is too late for it."""
-        training_parts = [self.optimizer, self._compile_metrics]
-        if not self.built or any(part is not None and not part.built for part in training_parts):
-            self._symbolic_build(data_batch=batch)
+        """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
+        parts = [self.optimizer, self._compile_metrics]
+        if not self.built or any(part is not None and not part.built for part in parts):
+            with self.distribute_strategy.scope():
+                self._symbolic_build(data_batch=batch)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras's takes a batch's mean over the replicas, which must then have equal shares.
+        if not (self._is_replicated and self.built and self.optimizer.built):
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     @contextlib.contextmanager
     def _step_on(self, data):

@@ -28,12 +28,13 @@ ARROWS = {
     "data_check": {"contract", "target", "backend"},
     "feeding": {"data_check", "backend"},
     "blocks": {"backend"},
+    "replicas": {"backend"},
     "evaluation": {"backend"},
-    "training": {"feeding", "blocks", "objectives", "data_check", "contract", "target", "backend"},
+    "training": {"feeding", "blocks", "replicas", "objectives", "data_check", "contract", "target", "backend"},
     "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
 }
 
-KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/blocks.py"}
+KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/blocks.py", "keras_vae/replicas.py"}
 
 
 def sources():

@@ -1,0 +1,158 @@
+"""How steps run on several devices or machines: `tf.distribute`, with each replica's passes as one XLA program.
+
+    global batch -> a share a replica -> program: loss, gradients, changes of state -> sums -> optimizer, state
+
+A share's loss is its part of the global batch's mean, so that the replicas' gradients add up to one device's, whatever
+the shares: a short last batch may leave a replica with none. A program touches no variable: it takes values and returns
+changes, since XLA does not run where it would write another device's. Optimizer and state stand outside.
+"""
+
+import itertools
+
+import keras
+import tensorflow as tf
+
+from keras_vae import backend
+
+
+class ReplicaFunction:
+    """What Keras calls with an iterator of global batches: trains or tests on the next `steps_per_execution` of them.
+
+    Layers with a batch's statistics see their replica's share, unless they synchronize; their moving averages, like all
+    floating-point state, become the shares' weighted mean.
+
+    Args:
+        model: a `TermTrainer`, made in its strategy's scope.
+        training: whether to train or to test.
+        jit_compile: whether a replica's passes are an XLA program, or TensorFlow runs them.
+    """
+
+    def __init__(self, model, training, jit_compile):
+        self.model = model
+        self.training = training
+        self.strategy = model.distribute_strategy
+        self.program = self._program
+        if jit_compile:
+            self.program = tf.function(self._program, jit_compile=True, autograph=False, reduce_retracing=True)
+        self.step = tf.function(self._step, autograph=False, reduce_retracing=True)
+        self.logs = tf.function(model.get_metrics_result, autograph=False)
+
+    def __call__(self, iterator):
+        """The logs after the next batches.
+
+        Raises:
+            StopIteration: there is no further batch.
+        """
+        batches = itertools.islice(iterator, self.model.steps_per_execution)
+        if not [self.step(batch) for batch in batches]:
+            raise StopIteration
+        return self.logs()
+
+    def _step(self, batch):
+        """One step, on all replicas; the state's changes are applied here, where all replicas are in view."""
+        changes = self.strategy.run(self._on_replica, args=(batch,))
+        for index, change in changes.items():
+            variable = self._state()[int(index)]
+            if _is_draw_count(variable):
+                drawn = self.strategy.experimental_local_results(change)[0]  # the same on all
+                variable.assign(variable.value + tf.stack([tf.zeros_like(drawn), drawn]))
+            else:
+                change = self.strategy.reduce(tf.distribute.ReduceOp.SUM, change, axis=None)
+                variable.assign(variable + change if self._is_metric(variable) else change)
+        return True
+
+    def _on_replica(self, batch):
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        context = tf.distribute.get_replica_context()
+        replica, replicas = context.replica_id_in_sync_group, self.strategy.num_replicas_in_sync
+        size = tf.shape(tf.nest.flatten(x)[0])[0]
+        sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
+        rows = tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0))
+        optimizer = self.model.optimizer
+        scale = optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
+        constants = [tf.convert_to_tensor(variable.value) for variable in self._constants()]
+        state = [tf.convert_to_tensor(variable.value) for variable in self._state()]
+        weights = [tf.convert_to_tensor(variable.value) for variable in self.model.trainable_variables]
+        gradients, changes = self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
+        if self.training:
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                gradients = _alike_finite(gradients, context)
+            optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))  # their sums
+        return changes
+
+    def _program(self, x, sample_weight, rows, replica, scale, constants, state, weights):
+        """Gradients and changes of state from a share of a batch: of values, not variables."""
+        model, (total, first_row) = self.model, rows
+        size = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
+        share = size / tf.cast(total, tf.float32)
+        before = [self._before(variable, value, replica) for variable, value in zip(self._state(), state, strict=True)]
+        variables = [*self._constants(), *self._state(), *model.trainable_variables]
+        values = [*constants, *before, *weights]
+        scope = _Recording(list(zip(variables, values, strict=True)), collect_losses=True)
+        with scope, backend.rows_from(first_row), tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = model.track(x, sample_weight, size, self.training)
+            loss = tf.where(size > 0, share * loss, 0.0) * scale
+        gradients = None
+        if self.training:
+            gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            gradients = [_zero_unless(size > 0, tf.convert_to_tensor(gradient)) for gradient in gradients]
+        changes = {}
+        for index, (variable, value) in enumerate(zip(self._state(), before, strict=True)):
+            if id(variable) in scope.assigned:
+                new = scope.get_current_value(variable)
+                if _is_draw_count(variable):
+                    changes[str(index)] = (new - value)[1]
+                else:
+                    weighed = new if self._is_metric(variable) else new * tf.cast(share, new.dtype)
+                    changes[str(index)] = _zero_unless(size > 0, weighed)
+        return gradients, changes
+
+    def _before(self, variable, value, replica):
+        """The state that a replica starts from."""
+        if self._is_metric(variable):
+            return tf.zeros_like(value)  # so that what it ends with is its share of the sums
+        if _is_draw_count(variable) and variable is not self.model.seed_generator.state:
+            # A layer's own, dropout's say: other draws on each replica. (The latents' noise goes by row.)
+            key = backend.fold_in(tf.cast(value, tf.int32) * [1, 0], replica)
+            key = tf.random.stateless_uniform([], key, None, None, tf.int32)
+            return tf.stack([tf.cast(key & 0x7FFFFFFF, value.dtype), value[1]])
+        return value
+
+    def _state(self):
+        return [*self.model.non_trainable_variables, *self.model.metrics_variables]
+
+    def _constants(self):
+        return [self.model.iteration] if self.training else []
+
+    def _is_metric(self, variable):
+        return any(variable is each for each in self.model.metrics_variables)
+
+
+class _Recording(keras.StatelessScope):
+    """A stateless scope that knows which variables were assigned."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.assigned = set()
+
+    def add_update(self, update):
+        self.assigned.add(id(update[0]))
+        super().add_update(update)
+
+
+def _is_draw_count(variable):
+    """Whether a variable is a `SeedGenerator`'s: a key, and how many seeds were drawn."""
+    return variable.name == "seed_generator_state"
+
+
+def _zero_unless(condition, value):
+    """Means over no rows are NaN."""
+    return tf.where(condition, value, tf.zeros_like(value))
+
+
+def _alike_finite(gradients, context):
+    """The gradients, not finite on any replica if they are not on one: each decides alone whether to skip the step."""
+    bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(gradient))) for gradient in gradients]
+    bad = context.all_reduce("SUM", tf.cast(tf.reduce_any(tf.stack(bad)), tf.float32))
+    return [*gradients[:-1], gradients[-1] + tf.cast(tf.where(bad > 0, float("nan"), 0.0), gradients[-1].dtype)]
