@@ -141,6 +141,19 @@ def has_strategy():
     return tf.distribute.has_strategy()
 
 
+def agreed(number, strategy=None):
+    """`number`, an int32, or the first replica's where there are several workers, each of which has its own."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return number
+
+    @tf.function
+    def first():
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce("SUM", tf.where(tf.equal(context.replica_id_in_sync_group, 0), number, 0))
+
+    return int(strategy.experimental_local_results(strategy.run(first))[0])
+
+
 def is_dataset(data):
     return isinstance(data, tf.data.Dataset)
 
@@ -173,22 +186,23 @@ class Rows(NamedTuple):
 
 
 def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
-    """`Rows` of a structure of arrays in memory, epoch after epoch without end, `batches_at_once` batches an element.
+    """Rows of a structure of arrays in memory, as a data set of batches: what Keras would make of them.
 
-    An epoch's last element has what is left. The data set does not tune itself: where `tf.data` does, as
-    Keras has it, training stops for seconds now and then. An epoch's order is computed row by row (by a block cipher),
-    so that nothing is waited for before its first batch.
+    Epoch follows epoch, without end. An element is a batch; or `Rows` that hold several, the last of an epoch with what
+    is left. The data set does not tune itself: where `tf.data` does, as Keras has it, training stops for seconds now
+    and then. An epoch's order is computed row by row (by a block cipher), so that nothing is waited for before its
+    first batch.
 
     Args:
         arrays: a structure of arrays `[N, ...]`.
         batch_size: rows a batch.
-        batches_at_once: batches an element.
+        batches_at_once: how many batches an element holds, as `Rows`; None for elements that are batches.
         shuffle: True for a new order each epoch, "batch" for a new order of the same batches, or False.
         seed: an integer, for the orders.
     """
     tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(_as_keras_takes, arrays))
     num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
-    rows_at_once = batch_size * batches_at_once
+    rows_at_once = batch_size * (batches_at_once or 1)
     full_batches = num_rows // batch_size
 
     def shuffled(index, order, count):
@@ -202,7 +216,8 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
             rows = batch * batch_size + rows % batch_size
         elif shuffle:
             rows = shuffled(rows, order, num_rows)
-        return Rows(keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors), batch_size)
+        data = keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
+        return data if batches_at_once is None else Rows(data, batch_size)
 
     def epoch(order):
         return tf.data.Dataset.range(-(-num_rows // rows_at_once)).map(lambda index: element(index, order))
@@ -211,8 +226,7 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    orders = tf.data.Dataset.random(seed)
-    return orders.flat_map(epoch).prefetch(1).with_options(options)
+    return tf.data.Dataset.random(seed).flat_map(epoch).prefetch(1).with_options(options)
 
 
 def _as_keras_takes(array):

@@ -110,19 +110,17 @@ class TermTrainer(keras.Model):
         split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
             spec = self.take_data(given, check, "x")
-            feed = Feed(given, spec, given.get("batch_size"), given.get("steps_per_epoch"))
+            feeds = [Feed(given, spec, given.get("batch_size"), given.get("steps_per_epoch"))]
             if given.get("validation_data") is not None:
                 parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
                 validation = dict(zip(PARTS, parts, strict=True), steps=given.get("validation_steps"))
                 spec = self.take_data(validation, check, "validation x")
                 batch_size = given.get("validation_batch_size") or given.get("batch_size")
-                validation_feed = Feed(validation, spec, batch_size, validation["steps"])
-            with self._steps_at_once(feed, given.get("validation_steps"), given.get("callbacks")) as steps:
-                if self._takes_rows:
-                    feed.in_blocks_of(steps, "steps_per_epoch", given.get("shuffle", True))
+                feeds.append(Feed(validation, spec, batch_size, validation["steps"]))
+            with self._steps_at_once(feeds, given.get("callbacks")):
+                self._replace_arrays(feeds[0], "steps_per_epoch", given.get("shuffle", True))
                 if given.get("validation_data") is not None:
-                    if self._takes_rows:
-                        validation_feed.in_blocks_of(steps, "steps")
+                    self._replace_arrays(feeds[1], "steps")
                     given["validation_steps"] = validation["steps"]
                     given["validation_data"] = tuple(validation[part] for part in PARTS)
                 history = super().fit(**given)
@@ -146,9 +144,8 @@ class TermTrainer(keras.Model):
         with DataCheck(self, enabled=check_data) as check:
             spec = self.take_data(given, check, "x")
             feed = Feed(given, spec, given.get("batch_size"), given.get("steps"))
-            with self._steps_at_once(feed, callbacks=given.get("callbacks")) as steps:
-                if self._takes_rows:
-                    feed.in_blocks_of(steps, "steps")
+            with self._steps_at_once([feed], given.get("callbacks")):
+                self._replace_arrays(feed, "steps")
                 result = super().evaluate(**given)
             if self._elbo_tracker.count == 0:
                 raise empty("x")
@@ -234,15 +231,17 @@ class TermTrainer(keras.Model):
         return f"{'one XLA program' if self.jit_compile else 'loss ops as XLA programs, networks outside'} ({chosen})"
 
     @contextlib.contextmanager
-    def _steps_at_once(self, feed, other_steps=None, callbacks=None):
+    def _steps_at_once(self, feeds, callbacks=None):
         """Within, `steps_per_execution` is what suits the data, unless it was asked for by number."""
         asked = self.steps_per_execution
         if self._compile_request["steps_per_execution"] == "auto":
             work = self.count_params() * self.objective.num_samples if self.built else 0
             watched = callbacks is not None and asks_for_batches(callbacks)
-            self.steps_per_execution = 1 if watched else steps_at_once(feed, work, (feed.steps, other_steps))
+            # Without `Rows`, which end with an epoch, it is for the number of steps to do so.
+            bounds = [feed.steps or (None if self._takes_rows else feed.num_batches) for feed in feeds]
+            self.steps_per_execution = 1 if watched else steps_at_once(feeds[0], work, bounds)
         try:
-            yield self.steps_per_execution
+            yield
         finally:
             self.steps_per_execution = asked
 
@@ -257,6 +256,10 @@ class TermTrainer(keras.Model):
     def _takes_rows(self):
         """Whether the step functions take elements that hold several batches' rows."""
         return not self.run_eagerly and not self._is_replicated
+
+    def _replace_arrays(self, feed, steps_name, shuffle=False):
+        strategy = self.distribute_strategy
+        feed.replace_arrays(self.steps_per_execution, self._takes_rows, steps_name, shuffle, strategy)
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
