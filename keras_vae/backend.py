@@ -190,8 +190,7 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
 
     Epoch follows epoch, without end. An element is a batch; or `Rows` that hold several, the last of an epoch with what
     is left. The data set does not tune itself: where `tf.data` does, as Keras has it, training stops for seconds now
-    and then. An epoch's order is computed row by row (by a block cipher), so that nothing is waited for before its
-    first batch.
+    and then.
 
     Args:
         arrays: a structure of arrays `[N, ...]`.
@@ -205,22 +204,25 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     rows_at_once = batch_size * (batches_at_once or 1)
     full_batches = num_rows // batch_size
 
-    def shuffled(index, order, count):
-        return tf.random.experimental.index_shuffle(index, tf.stack([order, 0]), max(0, count - 1))
+    def shuffled(number, key):
+        return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([key, 0]))
 
-    def element(index, order):
-        rows = tf.range(index * rows_at_once, tf.minimum((index + 1) * rows_at_once, num_rows))
+    def order_of(key):
         if shuffle == "batch":  # a short last batch stays the last
-            batch = rows // batch_size
-            batch = tf.where(batch < full_batches, shuffled(batch % max(1, full_batches), order, full_batches), batch)
-            rows = batch * batch_size + rows % batch_size
-        elif shuffle:
-            rows = shuffled(rows, order, num_rows)
-        data = keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
-        return data if batches_at_once is None else Rows(data, batch_size)
+            starts = shuffled(full_batches, key) * batch_size
+            whole = tf.reshape(starts[:, None] + tf.range(batch_size), [-1])
+            return tf.concat([whole, tf.range(full_batches * batch_size, num_rows)], 0)
+        return shuffled(num_rows, key) if shuffle else tf.range(num_rows)
 
-    def epoch(order):
-        return tf.data.Dataset.range(-(-num_rows // rows_at_once)).map(lambda index: element(index, order))
+    def epoch(key):
+        order = order_of(key)
+
+        def element(start):
+            rows = order[start : tf.minimum(start + rows_at_once, num_rows)]
+            data = keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
+            return data if batches_at_once is None else Rows(data, batch_size)
+
+        return tf.data.Dataset.range(0, num_rows, rows_at_once).map(element)
 
     options = tf.data.Options()
     options.autotune.enabled = False

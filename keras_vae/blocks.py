@@ -101,7 +101,7 @@ class BlockFunction:
 
     def _run_block(self, block, steps):
         self.make_ready(_map(lambda part: part[0], block))
-        return self.program(block, steps)
+        return self.program(block, tf.constant(steps))
 
     def _fall_back(self, batches):
         if not self.has_fallen_back:
