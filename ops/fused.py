@@ -103,10 +103,11 @@ def fused(forward, backward):
     """
 
     @functools.lru_cache
-    def programs(event_ndims, constant, ranks):
+    def programs(event_ndims, constant, shapes):
         """The two XLA programs: the value, and the gradient of each operand that is not `constant`.
 
-        For operands of these `ranks`: a program that has met several would know none of its result's shape.
+        For operands of these `shapes`, as far as they are the event's, and ranks: a program that has met several would
+        know none of its result's shape, and could not choose how to sum.
         """
 
         @backend.xla_compile
@@ -139,7 +140,11 @@ def fused(forward, backward):
                 f"Expected `event_ndims` to be an integer from 0 to the rank of the broadcast operands, {rank}; "
                 f"received: event_ndims={event_ndims!r} with shapes {[tuple(operand.shape) for operand in operands]}"
             )
-        value, gradient = programs(event_ndims, constant, tuple(len(operand.shape) for operand in operands))
+        shapes = tuple(
+            (len(operand.shape), tuple(operand.shape)[max(0, len(operand.shape) - event_ndims) :])
+            for operand in operands
+        )
+        value, gradient = programs(event_ndims, constant, shapes)
 
         @ops.custom_gradient
         def op(*varying):

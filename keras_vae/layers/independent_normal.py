@@ -53,11 +53,13 @@ class FusedNormal(tfd.Independent):
 
     def _sample_n(self, n, seed=None):
         shape = ops.shape(self.loc + self.log_variance)
-        # Rows are examples, or draws where there is no batch.
-        row_axis, first_row = (1, backend.first_row()) if len(shape) > self.event_ndims else (0, 0)
+        batch, event = shape[: len(shape) - self.event_ndims], shape[len(shape) - self.event_ndims :]
+        # A row is an example, or a draw where there is no batch.
+        rows = [n, math.prod(batch), *event] if batch else [n, *event]
+        row_axis, first_row = (1, backend.first_row()) if batch else (0, 0)
         seed = tfp.random.sanitize_seed(seed)
-        noise = standard_normal([n, *shape], seed, row_axis, first_row, dtype=self.dtype.name)
-        return self.loc + ops.exp(0.5 * self.log_variance) * noise
+        noise = standard_normal(rows, seed, row_axis, first_row, dtype=self.dtype.name)
+        return self.loc + ops.exp(0.5 * self.log_variance) * ops.reshape(noise, [n, *shape])
 
     @staticmethod
     def support(dtype):
