@@ -154,6 +154,14 @@ def agreed(number, strategy=None):
     return int(strategy.experimental_local_results(strategy.run(first))[0])
 
 
+def set_to_zero(variables):
+    """Sets variables to zero, with no more Python than that takes."""
+    kinds = {(variable.shape, variable.dtype) for variable in variables}
+    zeros = {kind: tf.zeros(*kind) for kind in kinds}
+    for variable in variables:
+        variable.value.assign(zeros[variable.shape, variable.dtype])
+
+
 def is_dataset(data):
     return isinstance(data, tf.data.Dataset)
 
@@ -173,36 +181,40 @@ def num_batches(dataset):
     return count if count >= 0 else None
 
 
-class Rows(NamedTuple):
-    """Several batches' rows, one after another, as an element of a data set.
+class Block(NamedTuple):
+    """Several batches, one after another, as an element of a data set.
 
     Attributes:
-        data: a structure of tensors `[rows, ...]`, as a batch is.
-        batch_size: rows a batch; the last may have fewer.
+        batches: a structure of tensors `[room, batch size, ...]`.
+        steps: how many of the batches count; those beyond repeat a row.
+        rest: the same structure, `[1, rows, ...]`: the short batch that ends an epoch; elsewhere `[0, rows, ...]`.
     """
 
-    data: Any
-    batch_size: Any
+    batches: Any
+    steps: Any
+    rest: Any
 
 
 def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     """Rows of a structure of arrays in memory, as a data set of batches: what Keras would make of them.
 
-    Epoch follows epoch, without end. An element is a batch; or `Rows` that hold several, the last of an epoch with what
-    is left. The data set does not tune itself: where `tf.data` does, as Keras has it, training stops for seconds now
-    and then.
+    Epoch follows epoch, without end. An element is a batch, or a `Block` of several, gathered in one go. The data set
+    does not tune itself: where `tf.data` does, as Keras has it, training stops for seconds now and then.
 
     Args:
         arrays: a structure of arrays `[N, ...]`.
         batch_size: rows a batch.
-        batches_at_once: how many batches an element holds, as `Rows`; None for elements that are batches.
+        batches_at_once: how many batches, the short last one among them, an element holds, as a `Block`; None for
+            elements that are batches.
         shuffle: True for a new order each epoch, "batch" for a new order of the same batches, or False.
         seed: an integer, for the orders.
     """
     tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(_as_keras_takes, arrays))
     num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
-    rows_at_once = batch_size * (batches_at_once or 1)
     full_batches = num_rows // batch_size
+    whole = full_batches * batch_size  # rows in full batches
+    num_batches = -(-num_rows // batch_size)
+    room = min(batches_at_once or 1, full_batches)
 
     def shuffled(number, key):
         return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([key, 0]))
@@ -210,22 +222,31 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     def order_of(key):
         if shuffle == "batch":  # a short last batch stays the last
             starts = shuffled(full_batches, key) * batch_size
-            whole = tf.reshape(starts[:, None] + tf.range(batch_size), [-1])
-            return tf.concat([whole, tf.range(full_batches * batch_size, num_rows)], 0)
+            return tf.concat([tf.reshape(starts[:, None] + tf.range(batch_size), [-1]), tf.range(whole, num_rows)], 0)
         return shuffled(num_rows, key) if shuffle else tf.range(num_rows)
+
+    def taken(rows):
+        return keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
 
     def epoch(key):
         order = order_of(key)
 
-        def element(start):
-            rows = order[start : tf.minimum(start + rows_at_once, num_rows)]
-            data = keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
-            return data if batches_at_once is None else Rows(data, batch_size)
+        def batch(first):
+            start = first * batch_size
+            return taken(order[start : tf.minimum(start + batch_size, num_rows)])
 
-        return tf.data.Dataset.range(0, num_rows, rows_at_once).map(element)
+        def block(first):
+            steps = tf.minimum(full_batches - first, room)
+            places = tf.minimum(first * batch_size + tf.range(room * batch_size), max(0, whole - 1))
+            rows = tf.reshape(tf.gather(order, places), (room, batch_size))
+            is_last = num_rows > whole and first + batches_at_once >= num_batches
+            rest = tf.reshape(order[whole:], (1, -1))[: tf.cast(is_last, tf.int32)]
+            return Block(taken(rows), steps, taken(rest))
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
+        starts = tf.data.Dataset.range(0, num_batches, batches_at_once or 1, output_type=tf.int32)
+        return starts.map(batch if batches_at_once is None else block)
+
+    options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return tf.data.Dataset.random(seed).flat_map(epoch).prefetch(1).with_options(options)

@@ -43,6 +43,7 @@ class BlockFunction:
         self.step = tf.function(step, autograph=False, reduce_retracing=True)
         self.program = tf.function(self._run, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
         self.has_fallen_back = False
+        self.is_ready = False
         self.room = {}  # of a batch signature: for how many such batches its program has room
 
     def __call__(self, iterator):
@@ -52,55 +53,54 @@ class BlockFunction:
             StopIteration: there is no further batch.
         """
         logs = None
-        for signature, block, steps in self._blocks(iterator):
-            logs = self._fall_back(block) if signature is None else self._run_block(block, steps)
+        for block, steps in self._blocks(iterator):
+            logs = self._fall_back(block) if steps is None else self._run_block(block, steps)
         if logs is None:
             raise StopIteration
         return logs
 
     def _blocks(self, iterator):
-        """The next `steps_per_execution` batches, in blocks of batches alike: `(signature, block, steps)`."""
+        """The next `steps_per_execution` batches as stacks of batches alike, each with how many of them count.
+
+        Batches that cannot be stacked come as a list, with None.
+        """
         at_once = self.model.steps_per_execution
         elements = itertools.islice(iterator, at_once)
         first = next(elements, None)
-        if isinstance(first, backend.Rows):  # all that one call takes
-            yield from self._blocks_of_rows(first)
+        if isinstance(first, backend.Block):  # all that one call takes
+            steps = int(first.steps)
+            if steps:
+                yield self._with_room(first.batches, steps), steps
+            if tf.nest.flatten(first.rest)[0].shape[0]:
+                yield first.rest, 1
         elif first is not None:
             batches = map(_without_optionals, itertools.chain([first], elements))
             # All are fetched before any is run, so that data which cannot be had stops training between blocks.
             for signature, run in itertools.groupby(list(batches), _signature):
                 run = list(run)
-                block = run
-                if signature is not None:
-                    block = self._padded(_map(lambda *parts: tf.stack(parts), *run), len(run))
-                yield signature, block, len(run)
+                if signature is None:
+                    yield run, None
+                else:
+                    yield self._with_room(_map(lambda *parts: tf.stack(parts), *run), at_once), len(run)
 
-    def _blocks_of_rows(self, rows):
-        batch_size = int(rows.batch_size)
-        num_rows = int(tf.nest.flatten(rows.data)[0].shape[0])
-        full = num_rows // batch_size
-        if full:
-            block = _map(
-                lambda part: tf.reshape(part[: full * batch_size], (full, batch_size, *part.shape[1:])), rows.data
-            )
-            yield _signature(block), self._padded(block, full), full
-        if num_rows % batch_size:
-            block = _map(lambda part: part[None, full * batch_size :], rows.data)
-            yield _signature(block), self._padded(block, 1), 1
+    def _with_room(self, block, most):
+        """The block, padded to the room of a program that there is for such batches; or else one is made for it.
 
-    def _padded(self, block, steps):
-        """The block, with room for as many batches as a program has for such."""
-        # A shape met once, alone, gets a program of one step; one met several times gets a block.
-        shapes = tuple(tuple(part.shape[1:]) for part in keras.tree.flatten(block) if part is not None)
-        room = max(self.room.get(shapes, 1), self.model.steps_per_execution if steps > 1 else 1)
-        self.room[shapes] = room
-        padding = room - steps
-        if not padding:
+        The first block of a kind is the fullest, as a rule; where one is fuller, the next program has room for `most`.
+        """
+        kind = _signature(block, axis=1)
+        size = keras.tree.flatten(block)[0].shape[0]
+        room = self.room.setdefault(kind, size)
+        if size > room:
+            room = self.room[kind] = max(size, most)
+        if size == room:
             return block
-        return _map(lambda part: tf.concat([part, tf.zeros((padding, *part.shape[1:]), part.dtype)], 0), block)
+        return _map(lambda part: tf.concat([part, tf.repeat(part[-1:], room - size, 0)], 0), block)
 
     def _run_block(self, block, steps):
-        self.make_ready(_map(lambda part: part[0], block))
+        if not self.is_ready:
+            self.make_ready(_map(lambda part: part[0], block))
+            self.is_ready = True
         return self.program(block, tf.constant(steps))
 
     def _fall_back(self, batches):
@@ -123,13 +123,14 @@ class BlockFunction:
         return logs
 
 
-def steps_at_once(feed, example_work, bounds=()):
-    """How many steps a block has: near the usual, dividing every bound, and dividing the epoch best.
+def steps_at_once(feed, example_work, bounds=(), before=None):
+    """How many steps a block has: as before, or near the usual, dividing every bound, and dividing the epoch best.
 
     Args:
         feed: what is known of the batches: `keras_vae.feeding.Feed`.
         example_work: multiply-adds of a forward pass on one example.
         bounds: numbers of steps to be kept to exactly, as `steps_per_epoch`; None where there is no such bound.
+        before: how many there were the last time, for which programs exist; None if there was none.
     """
     if feed.example_size is None:
         return 1
@@ -141,6 +142,8 @@ def steps_at_once(feed, example_work, bounds=()):
     fitting = [steps for steps in range(1, most + 1) if bound % steps == 0]
     usual = min(fitting[-1], USUAL_STEPS)
     near = [steps for steps in fitting if 2 * steps >= usual]
+    if before in near:
+        return before
     # What the last block has too few: Keras counts it all the same.
     return min(near, key=lambda steps: (-(feed.num_batches or 0) % steps, abs(steps - usual)))
 
@@ -184,9 +187,9 @@ def _without_optionals(batch):
     return _map(lambda part: None if isinstance(part, tf.experimental.Optional) else part, batch)
 
 
-def _signature(batch):
-    """What batches that can be stacked have in common, or None for a batch that cannot be."""
+def _signature(batch, axis=0):
+    """What batches that can be stacked have in common, from this axis on, or None for a batch that cannot be."""
     parts = [part for part in keras.tree.flatten(batch) if part is not None]
     if any(isinstance(part, (tf.RaggedTensor, tf.SparseTensor)) for part in parts):
         return None
-    return tuple((tuple(part.shape), part.dtype) for part in parts)
+    return tuple((tuple(part.shape[axis:]), part.dtype) for part in parts)

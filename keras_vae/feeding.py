@@ -46,14 +46,14 @@ class Feed:
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
 
-    def replace_arrays(self, num_steps, as_rows, steps_name, shuffle=False, strategy=None):
+    def replace_arrays(self, num_steps, as_blocks, steps_name, shuffle=False, strategy=None):
         """Replaces arrays among the arguments by a data set of their batches.
 
         Left to Keras are arrays with class weights, and numbers of steps that elements do not divide.
 
         Args:
             num_steps: how many batches a call of the step function takes.
-            as_rows: whether an element holds as many batches, as `Rows`, or one.
+            as_blocks: whether an element holds as many batches, as a `Block`, or one.
             steps_name: of the method's argument for the number of batches, which the data set does not tell.
             shuffle: as of `fit`.
             strategy: a `tf.distribute` strategy, whose workers must see one order.
@@ -71,14 +71,14 @@ class Feed:
         if len(set(lengths)) > 1:
             raise ValueError(f"Expected x and sample_weight to hold as many examples; received lengths {lengths}")
         steps = self.steps or self.num_batches
-        # Rows end with an epoch; where several epochs, or batches, make up one of Keras's, calls must fit in exactly.
-        whole = steps % num_steps == 0 and (not as_rows or self.num_batches % num_steps == 0)
-        fits = steps <= self.num_batches and (whole or (as_rows and not self.steps))
+        # Blocks end with an epoch; where several epochs, or batches, make up one of Keras's, calls must fit in exactly.
+        whole = steps % num_steps == 0 and (not as_blocks or self.num_batches % num_steps == 0)
+        fits = steps <= self.num_batches and (whole or (as_blocks and not self.steps))
         if given.get("class_weight") is not None or not fits:
             given["y"] = weight if given.get("class_weight") is None else given.get("y")
             return
         seed = backend.agreed(random.randrange(2**31), strategy)
-        dataset = backend.array_dataset(arrays, self.batch_size, num_steps if as_rows else None, shuffle, seed)
+        dataset = backend.array_dataset(arrays, self.batch_size, num_steps if as_blocks else None, shuffle, seed)
         given.update({**dict.fromkeys(PARTS), "x": dataset, "batch_size": None, steps_name: steps})
         if steps_name == "steps_per_epoch":
             given["shuffle"] = False  # done; Keras would warn that it does not

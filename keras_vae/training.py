@@ -36,6 +36,7 @@ class TermTrainer(keras.Model):
         self._elbo_tracker = keras.metrics.Mean(name="elbo")
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
         self._sample_weight = None  # [B], of the batch that a step is at
+        self._usual_steps = None  # a block's, as last chosen
         self._is_replicated = backend.has_strategy()
 
     def add_terms(self, terms, training):
@@ -151,6 +152,19 @@ class TermTrainer(keras.Model):
                 raise empty("x")
             return result
 
+    def reset_metrics(self):
+        # A Mean's reset goes through Keras's checks variable by variable: on small data, a few hundredths of an epoch.
+        means = [metric for metric in self.metrics if type(metric) is keras.metrics.Mean]
+        backend.set_to_zero([variable for metric in means for variable in metric.variables])
+        for metric in self.metrics:
+            if metric not in means:
+                metric.reset_state()
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras computes every result anew, in case a step ran late or returned something else.
+        ours = type(self).train_step is TermTrainer.train_step and type(self).test_step is TermTrainer.test_step
+        return logs if ours and logs else super()._get_metrics_result_or_logs(logs)
+
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             super().make_train_function(force=True)
@@ -237,9 +251,11 @@ class TermTrainer(keras.Model):
         if self._compile_request["steps_per_execution"] == "auto":
             work = self.count_params() * self.objective.num_samples if self.built else 0
             watched = callbacks is not None and asks_for_batches(callbacks)
-            # Without `Rows`, which end with an epoch, it is for the number of steps to do so.
-            bounds = [feed.steps or (None if self._takes_rows else feed.num_batches) for feed in feeds]
-            self.steps_per_execution = 1 if watched else steps_at_once(feeds[0], work, bounds)
+            # Without `Block`s, which end with an epoch, it is for the number of steps to do so.
+            bounds = [feed.steps or (None if self._takes_blocks else feed.num_batches) for feed in feeds]
+            if not watched:
+                self._usual_steps = steps_at_once(feeds[0], work, bounds, before=self._usual_steps)
+            self.steps_per_execution = 1 if watched else self._usual_steps
         try:
             yield
         finally:
@@ -253,13 +269,13 @@ class TermTrainer(keras.Model):
         return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
 
     @property
-    def _takes_rows(self):
-        """Whether the step functions take elements that hold several batches' rows."""
+    def _takes_blocks(self):
+        """Whether the step functions take elements that are `Block`s."""
         return not self.run_eagerly and not self._is_replicated
 
     def _replace_arrays(self, feed, steps_name, shuffle=False):
         strategy = self.distribute_strategy
-        feed.replace_arrays(self.steps_per_execution, self._takes_rows, steps_name, shuffle, strategy)
+        feed.replace_arrays(self.steps_per_execution, self._takes_blocks, steps_name, shuffle, strategy)
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""

@@ -82,9 +82,7 @@ def _half_square(x, mean, precision):
 
 def _slope(x, mean, log_variance):
     """(x - mu) / sigma^2, or the largest number."""
-    residual, precision = x - mean, ops.exp(-log_variance)
-    halved = (0.5 * x - 0.5 * mean) * precision * 2.0
-    return clip(ops.where(ops.isfinite(residual), residual * precision, halved))
+    return clip((0.5 * x - 0.5 * mean) * (2.0 * ops.exp(-log_variance)))
 
 
 def _cost_of_fit(x, mean, log_variance):

@@ -1,8 +1,8 @@
 """The smooth maximum of two numbers."""
 
 from keras import ops
-from keras_vae.ops.elementary import log1p_exp_minus, sigmoids
-from keras_vae.ops.fused import fused, saturate
+from keras_vae.ops.elementary import log1p_exp_minus
+from keras_vae.ops.fused import fused
 
 
 def log_add_exp(a, b):
@@ -23,12 +23,16 @@ def log_add_exp(a, b):
 
 
 def _forward(a, b):
-    return saturate(ops.maximum(a, b) + log1p_exp_minus(ops.abs(a - b)), a, b)
+    return ops.maximum(a, b) + log1p_exp_minus(ops.abs(a - b))  # cannot overflow: the rest is at most log 2
 
 
 def _backward(a, b):
     # d/da = exp(a) / (exp(a) + exp(b)) = sigmoid(a - b),  d/db = sigmoid(b - a)
-    return sigmoids(a - b)
+    # The forward's exponential: a scale's log-variance enters several loops, and so it is stored in any case.
+    e = ops.exp(-ops.abs(a - b))
+    larger = 1.0 / (1.0 + e)
+    smaller, a_is_larger = e * larger, a >= b
+    return ops.where(a_is_larger, larger, smaller), ops.where(a_is_larger, smaller, larger)
 
 
 _log_add_exp = fused(_forward, _backward)
