@@ -28,6 +28,9 @@ SUMS_AS_PRODUCTS = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21) and
     "GPU"
 )
 
+# Bytes that a tensor's memory begins at a multiple of.
+ALIGNMENT = 64
+
 # Numbers that such a product adds up: its error grows with their number, as that of a sum by halves does not.
 LONGEST_SUM = 1024
 
@@ -225,11 +228,9 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
             return tf.concat([tf.reshape(starts[:, None] + tf.range(batch_size), [-1]), tf.range(whole, num_rows)], 0)
         return shuffled(num_rows, key) if shuffle else tf.range(num_rows)
 
-    def taken(rows):
-        return keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors)
-
-    def epoch(key):
-        order = order_of(key)
+    def epoch(order, arrays):
+        def taken(rows):
+            return keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
 
         def batch(first):
             start = first * batch_size
@@ -249,13 +250,29 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return tf.data.Dataset.random(seed).flat_map(epoch).prefetch(1).with_options(options)
+    orders = tf.data.Dataset.random(seed).map(order_of)
+    # The arrays as an element: what a function captures, Python keeps until it collects its garbage.
+    held = tf.data.Dataset.from_tensors(tensors).repeat()
+    return tf.data.Dataset.zip((orders, held)).flat_map(epoch).prefetch(1).with_options(options)
 
 
 def _as_keras_takes(array):
-    """`array` as a tensor, floats in Keras's default precision."""
-    tensor = tf.convert_to_tensor(array if isinstance(array, tf.Tensor) else np.asarray(array))
-    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
+    """`array` as a tensor, floats in Keras's default precision.
+
+    What NumPy holds is copied once, into NumPy's memory: TensorFlow's own stays with the process when it is done with.
+    """
+    floatx = keras.config.floatx()
+    if not isinstance(array, tf.Tensor):
+        array = np.asarray(array)
+        dtype = np.dtype(floatx) if array.dtype.kind == "f" else array.dtype
+        if dtype.kind in "fiu" and array.size:
+            memory = np.empty(array.size * dtype.itemsize + ALIGNMENT, "uint8")
+            start = -memory.ctypes.data % ALIGNMENT
+            aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
+            np.copyto(aligned, array, casting="same_kind")
+            return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
+    tensor = tf.convert_to_tensor(array)
+    return tf.cast(tensor, floatx) if tensor.dtype.is_floating else tensor
 
 
 def rebatched(dataset, batch_size):
