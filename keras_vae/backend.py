@@ -340,7 +340,7 @@ def shape_differs(batch, event_shape):
 
 
 def inspect_dataset(dataset, examine):
-    """`dataset`, each of whose elements is examined, in order, before it is handed on.
+    """`dataset`, each of whose elements is examined, in order and one ahead, before it is handed on.
 
     `examine(element)` gives, in TensorFlow, whether the element is suspect, and the tensors for the Python function
     `look(index, *arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
@@ -356,4 +356,4 @@ def inspect_dataset(dataset, examine):
         with tf.control_dependencies([tf.cond(suspect, call, lambda: tf.constant(True))]):
             return tf.nest.map_structure(tf.identity, element)
 
-    return dataset.enumerate().map(inspect)
+    return dataset.enumerate().map(inspect).prefetch(1)  # the next is examined while one is trained on
