@@ -1,6 +1,7 @@
 """Blocks of steps: what they are made of, how many programs they take, and that nothing shows but the speed."""
 
 import logging
+import re
 import types
 
 import keras
@@ -307,3 +308,30 @@ def test_batches_that_cannot_be_stacked_are_left_to_keras_and_it_is_said(caplog)
     assert "ragged or sparse tensors: stepping one by one" in caplog.text
     with pytest.raises(StopIteration):
         function(iter([]))
+
+
+# What XLA makes of a block.
+
+
+def test_nothing_of_a_training_step_is_outside_its_program():
+    vae, _ = trained(epochs=1, compiled={"jit_compile": True})
+    block = (tf.constant(X[:48].reshape(6, 8, 8, 8, 1)),)
+    compiled = vae.train_function.program.experimental_get_compiler_ir(block, tf.constant(6))("optimized_hlo")
+    assert compiled.count(" while(") == 1  # the loop over the batches; everything else is within it
+    outside = re.findall(r" (?:infeed|outfeed|send|recv|custom-call)\(.*", compiled)
+    assert not outside
+
+
+def test_without_xla_the_loss_ops_are_programs_still():
+    vae, _ = trained(epochs=1, compiled={"jit_compile": False})
+    block = (tf.constant(X[:48].reshape(6, 8, 8, 8, 1)),)
+    graph = vae.train_function.program.get_concrete_function(block, tf.constant(6)).graph.as_graph_def()
+    compiled = [
+        function.signature.name
+        for function in graph.library.function
+        if "_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b
+    ]
+    # Forward and backward of the likelihood, of the KL and of sigma's floor; and the noise.
+    assert len([name for name in compiled if "_value_" in name]) >= 3, compiled
+    assert len([name for name in compiled if "_gradient_" in name]) >= 3, compiled
+    assert any("_program_" in name for name in compiled), compiled

@@ -57,7 +57,7 @@ WORKLOADS = {
         hidden=(500,),
         latent=20,
         batch_size=100,
-        full=Effort(train_images=60_000, epochs=3, test_images=10_000, rounds=5, tolerance=1.5),
+        full=Effort(train_images=60_000, epochs=2, test_images=10_000, rounds=5, tolerance=1.5),
         quick=Effort(train_images=20_000, epochs=2, test_images=2_000, rounds=3, tolerance=1.5),
     ),
     "conv": Workload(
@@ -67,7 +67,7 @@ WORKLOADS = {
         activation="relu",
         latent=2,
         batch_size=128,
-        full=Effort(train_images=30_000, epochs=1, test_images=10_000, rounds=5, tolerance=13.0),
+        full=Effort(train_images=10_000, epochs=1, test_images=10_000, rounds=3, tolerance=13.0),
         quick=Effort(train_images=5_000, epochs=1, test_images=2_000, rounds=3, tolerance=13.0),
     ),
     "frey": Workload(
@@ -89,7 +89,7 @@ WORKLOADS = {
         latent=50,
         batch_size=20,
         num_samples=50,
-        full=Effort(train_images=10_000, epochs=1, test_images=2_000, rounds=5, tolerance=14.0),
+        full=Effort(train_images=5_000, epochs=1, test_images=2_000, rounds=3, tolerance=14.0),
         quick=Effort(train_images=2_000, epochs=1, test_images=1_000, rounds=3, tolerance=14.0),
     ),
     "log_p": Workload(
@@ -100,7 +100,7 @@ WORKLOADS = {
         latent=20,
         batch_size=100,
         importance_samples=5_000,
-        full=Effort(train_images=20_000, epochs=2, test_images=10_000, scored_images=200, rounds=5, tolerance=3.0),
+        full=Effort(train_images=20_000, epochs=2, test_images=10_000, scored_images=100, rounds=3, tolerance=3.0),
         quick=Effort(train_images=20_000, epochs=1, test_images=2_000, scored_images=60, rounds=3, tolerance=3.0),
     ),
 }

@@ -17,6 +17,7 @@ class Entry:
     packages: tuple = ("tensorflow", "keras", "tensorflow_probability")
     programs: tuple = ()
     compiles_long: bool = False
+    on_request: bool = False  # only where it is named
 
     def missing(self):
         """Why it cannot run here, or None."""
@@ -43,6 +44,8 @@ TF_KERAS = ("tensorflow", "tf_keras", "tensorflow_probability")
 
 CONTESTANTS = {
     "keras_vae": Entry("keras_vae, vae.fit(x)", "keras_vae"),
+    "keras_vae_xla": Entry("keras_vae, jit_compile=True", "keras_vae", {"jit_compile": True}, on_request=True),
+    "keras_vae_no_xla": Entry("keras_vae, jit_compile=False", "keras_vae", {"jit_compile": False}, on_request=True),
     "keras_custom_step": Entry("Keras, custom train_step", "keras_custom_step", {"xla": False}),
     "keras_custom_step_xla": Entry("Keras, custom train_step, XLA", "keras_custom_step", {"xla": True}),
     "keras_tfp": Entry("Keras, add_loss over TFP", "keras_tfp", {"xla": False}),

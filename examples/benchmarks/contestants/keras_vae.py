@@ -10,7 +10,7 @@ from contestants.base import EPSILON, LEARNING_RATE
 from contestants.fit import FitContestant
 
 
-def build(workload, train, seed):
+def build(workload, train, seed, jit_compile="auto"):
     keras.utils.set_random_seed(seed)
     if workload.convolutional:
         head = [
@@ -26,7 +26,7 @@ def build(workload, train, seed):
         keras.Sequential([*networks.decoder(workload, layers), *head]),
         objective=keras_vae.objectives.ELBO(num_samples=workload.num_samples),
     )
-    vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON))
+    vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), jit_compile=jit_compile)
     vae.build((None, *workload.event_shape))
     return KerasVAE(workload, train, vae, keras)
 
