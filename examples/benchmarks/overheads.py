@@ -7,6 +7,7 @@ in the same run.
 """
 
 import argparse
+import itertools
 import pathlib
 import statistics
 import subprocess
@@ -55,15 +56,17 @@ def seconds(action):
 
 def imported():
     """Seconds to import keras_vae after what it imports."""
-    runs = [subprocess.run([sys.executable, "-P", "-c", IMPORT], capture_output=True, check=True) for _ in range(ROUNDS)]
-    return statistics.median(float(run.stdout) for run in runs)
+    command = [sys.executable, "-P", "-c", IMPORT]
+    return statistics.median(
+        float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(ROUNDS)
+    )
 
 
 def waits(vae, x, batch_size):
     """For each epoch, seconds until its first batch was done, less a median batch, in stock steps of one batch."""
     clock = Clock()
     vae.fit(x, batch_size=batch_size, epochs=EPOCHS, verbose=0, callbacks=[clock])
-    ends = [[end - begin for begin, end in zip(epoch, epoch[1:], strict=False)] for epoch in clock.epochs]
+    ends = [[end - begin for begin, end in itertools.pairwise(epoch)] for epoch in clock.epochs]
     return [max(0.0, epoch[0] - statistics.median(epoch)) for epoch in ends]
 
 
@@ -90,7 +93,7 @@ def main():
     epoch = seconds(lambda: vae.fit(x, batch_size=workload.batch_size, verbose=0))
     with DataCheck(vae) as check:
         looked = seconds(lambda: check(x))
-        print(f"looking at {len(x):,} rows of an array: {looked:.4f} s, {looked / epoch:.2%} of an epoch of {epoch:.2f} s")
+        print(f"an epoch of {len(x):,} rows: {epoch:.2f} s; looking at the array: {looked:.4f} s, {looked / epoch:.2%}")
         looked = seconds(lambda: drain(check(batches))) - seconds(lambda: drain(batches))
         print(f"looking at them as a data set: {looked:.4f} s, {looked / epoch:.2%}")
     longest = max(waits(vae, x, workload.batch_size)[1:])
