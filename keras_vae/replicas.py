@@ -4,9 +4,11 @@
 
 A share's loss is its part of the global batch's mean, so that the replicas' gradients add up to one device's, whatever
 the shares: a short last batch may leave a replica with none. A program touches no variable: it takes values and returns
-changes, since XLA does not run where it would write another device's. Optimizer and state stand outside.
+changes, since XLA does not run where it would write another device's. Optimizer and state stand outside, where the
+sums are: what an optimizer clips, checks or accumulates is one device's gradient.
 """
 
+import contextlib
 import itertools
 
 import keras
@@ -25,17 +27,19 @@ class ReplicaFunction:
         model: a `TermTrainer`, made in its strategy's scope.
         training: whether to train or to test.
         jit_compile: whether a replica's passes are an XLA program, or TensorFlow runs them.
+        run_eagerly: whether nothing is compiled.
     """
 
-    def __init__(self, model, training, jit_compile):
+    def __init__(self, model, training, jit_compile, run_eagerly=False):
         self.model = model
         self.training = training
         self.strategy = model.distribute_strategy
-        self.program = self._program
-        if jit_compile:
-            self.program = tf.function(self._program, jit_compile=True, autograph=False, reduce_retracing=True)
-        self.step = tf.function(self._step, autograph=False, reduce_retracing=True)
-        self.logs = tf.function(model.get_metrics_result, autograph=False)
+        self.program, self.step, self.logs = self._program, self._step, model.get_metrics_result
+        if not run_eagerly:
+            if jit_compile:
+                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
+            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
+            self.logs = tf.function(self.logs, autograph=False)
 
     def __call__(self, iterator):
         """The logs after the next batches.
@@ -49,8 +53,10 @@ class ReplicaFunction:
         return self.logs()
 
     def _step(self, batch):
-        """One step, on all replicas; the state's changes are applied here, where all replicas are in view."""
-        changes = self.strategy.run(self._on_replica, args=(batch,))
+        """One step, on all replicas; gradients and changes are applied here, where all replicas are in view."""
+        gradients, changes = self.strategy.run(self._on_replica, args=(batch,))
+        if self.training:
+            self._apply(gradients)
         for index, change in changes.items():
             variable = self._state()[int(index)]
             if _is_draw_count(variable):
@@ -61,7 +67,17 @@ class ReplicaFunction:
                 variable.assign(variable + change if self._is_metric(variable) else change)
         return True
 
+    def _apply(self, gradients):
+        """Applies the gradients' sums, to the variables of all replicas."""
+        optimizer = self.model.optimizer
+        gradients = [self.strategy.experimental_local_results(each)[0] for each in gradients]  # the same on all
+        # Keras has a loss-scaling optimizer called on replicas only, each to decide whether the sum is finite.
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        with self.strategy.scope(), _all_in_view(self.strategy):
+            (optimizer._common_apply if scales else optimizer.apply)(gradients, self.model.trainable_variables)
+
     def _on_replica(self, batch):
+        """A replica's changes of state, and all replicas' gradients, summed."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
         replica, replicas = context.replica_id_in_sync_group, self.strategy.num_replicas_in_sync
@@ -74,11 +90,7 @@ class ReplicaFunction:
         state = [tf.convert_to_tensor(variable.value) for variable in self._state()]
         weights = [tf.convert_to_tensor(variable.value) for variable in self.model.trainable_variables]
         gradients, changes = self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
-        if self.training:
-            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                gradients = _alike_finite(gradients, context)
-            optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))  # their sums
-        return changes
+        return context.all_reduce("SUM", gradients) if self.training else None, changes
 
     def _program(self, x, sample_weight, rows, replica, scale, constants, state, weights):
         """Gradients and changes of state from a share of a batch: of values, not variables."""
@@ -123,7 +135,9 @@ class ReplicaFunction:
         return [*self.model.non_trainable_variables, *self.model.metrics_variables]
 
     def _constants(self):
-        return [self.model.iteration] if self.training else []
+        """The optimizer's count of steps, which the model's `iteration` is made of."""
+        optimizer = self.model.optimizer
+        return [getattr(optimizer, "inner_optimizer", optimizer)._iterations] if self.training else []
 
     def _is_metric(self, variable):
         return any(variable is each for each in self.model.metrics_variables)
@@ -151,8 +165,12 @@ def _zero_unless(condition, value):
     return tf.where(condition, value, tf.zeros_like(value))
 
 
-def _alike_finite(gradients, context):
-    """The gradients, not finite on any replica if they are not on one: each decides alone whether to skip the step."""
-    bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(gradient))) for gradient in gradients]
-    bad = context.all_reduce("SUM", tf.cast(tf.reduce_any(tf.stack(bad)), tf.float32))
-    return [*gradients[:-1], gradients[-1] + tf.cast(tf.where(bad > 0, float("nan"), 0.0), gradients[-1].dtype)]
+@contextlib.contextmanager
+def _all_in_view(strategy):
+    """Within, Keras's optimizers do at once what they otherwise leave a replica for, to where all are in view."""
+    extended = strategy.extended
+    extended._use_merge_call = lambda: False
+    try:
+        yield
+    finally:
+        del extended._use_merge_call

@@ -263,12 +263,11 @@ class TermTrainer(keras.Model):
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
-        ours = TermTrainer.train_step if training else TermTrainer.test_step
-        if self.run_eagerly or (self._is_replicated and getattr(step, "__func__", None) is not ours):
-            return stock
         if self._is_replicated:
-            return ReplicaFunction(self, training, self.jit_compile)
-        return BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
+            ours = TermTrainer.train_step if training else TermTrainer.test_step
+            is_ours = getattr(step, "__func__", None) is ours
+            return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly) if is_ours else stock
+        return stock if self.run_eagerly else BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
 
     def _make_ready(self, batch):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
