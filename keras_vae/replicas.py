@@ -80,15 +80,10 @@ class ReplicaFunction:
         """A replica's changes of state, and all replicas' gradients, summed."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
-        replica, replicas = context.replica_id_in_sync_group, self.strategy.num_replicas_in_sync
-        size = tf.shape(tf.nest.flatten(x)[0])[0]
-        sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
-        rows = tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0))
-        optimizer = self.model.optimizer
-        scale = optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
-        constants = [tf.convert_to_tensor(variable.value) for variable in self._constants()]
-        state = [tf.convert_to_tensor(variable.value) for variable in self._state()]
-        weights = [tf.convert_to_tensor(variable.value) for variable in self.model.trainable_variables]
+        replica, rows = context.replica_id_in_sync_group, _rows(x, context)
+        scale = self.model.optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
+        variables = self._constants(), self._state(), self.model.trainable_variables
+        constants, state, weights = map(_values, variables)
         gradients, changes = self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
         return context.all_reduce("SUM", gradients) if self.training else None, changes
 
@@ -143,6 +138,66 @@ class ReplicaFunction:
         return any(variable is each for each in self.model.metrics_variables)
 
 
+class PredictFunction:
+    """What Keras calls with a list of global batches: the model's outputs for them, in order, on every worker.
+
+    Args:
+        model: a model whose call gives tensors `[B, ...]`, made in its strategy's scope.
+        jit_compile, run_eagerly: as of `ReplicaFunction`.
+    """
+
+    def __init__(self, model, jit_compile, run_eagerly=False):
+        self.model = model
+        self.strategy = model.distribute_strategy
+        self.program, self.step = self._program, self._step
+        if not run_eagerly:
+            if jit_compile:
+                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
+            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
+
+    def __call__(self, batches):
+        outputs = [self.step(batch) for batch in batches]
+        return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *outputs)
+
+    def _step(self, batch):
+        outputs, state = self.strategy.run(self._on_replica, args=(batch,))
+        for index, value in state.items():
+            self.model.non_trainable_variables[int(index)].assign(self._first(value))
+        return tf.nest.map_structure(self._first, outputs)
+
+    def _first(self, value):
+        """What is the same on all replicas."""
+        return self.strategy.experimental_local_results(value)[0]
+
+    def _on_replica(self, batch):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        context = tf.distribute.get_replica_context()
+        total, first_row = _rows(x, context)
+        variables = self.model.non_trainable_variables, self.model.trainable_variables
+        outputs, state = self.program(x, first_row, *map(_values, variables))
+
+        def in_place(output):
+            """The output for the whole batch, 0 but for this replica's rows."""
+            before_and_after = [[first_row, total - first_row - tf.shape(output)[0]]]
+            return tf.pad(output, before_and_after + [[0, 0]] * (output.shape.rank - 1))
+
+        return context.all_reduce("SUM", tf.nest.map_structure(in_place, outputs)), state
+
+    def _program(self, x, first_row, state, weights):
+        """Outputs for a share of a batch, and what state they leave: of values, not variables."""
+        model = self.model
+        variables = [*model.non_trainable_variables, *model.trainable_variables]
+        scope = _Recording(list(zip(variables, [*state, *weights], strict=True)), collect_losses=True)
+        with scope, backend.rows_from(first_row):
+            outputs = model(x, training=False)
+        state = {
+            str(index): scope.get_current_value(variable)
+            for index, variable in enumerate(model.non_trainable_variables)
+            if id(variable) in scope.assigned
+        }
+        return outputs, state
+
+
 class _Recording(keras.StatelessScope):
     """A stateless scope that knows which variables were assigned."""
 
@@ -153,6 +208,18 @@ class _Recording(keras.StatelessScope):
     def add_update(self, update):
         self.assigned.add(id(update[0]))
         super().add_update(update)
+
+
+def _rows(x, context):
+    """How many rows the global batch of a replica's x has, and which of them is its first."""
+    replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    size = tf.shape(tf.nest.flatten(x)[0])[0]
+    sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
+    return tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0))
+
+
+def _values(variables):
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
 
 
 def _is_draw_count(variable):

@@ -11,7 +11,7 @@ from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
-from keras_vae.replicas import ReplicaFunction
+from keras_vae.replicas import PredictFunction, ReplicaFunction
 
 
 class TermTrainer(keras.Model):
@@ -160,6 +160,12 @@ class TermTrainer(keras.Model):
         if self.test_function is None or force:
             super().make_test_function(force=True)
             self.test_function = self._step_function(self.test_step, self.test_function, training=False)
+
+    def make_predict_function(self, force=False):
+        if not self._is_replicated:
+            super().make_predict_function(force=force)
+        elif self.predict_function is None or force:
+            self.predict_function = PredictFunction(self, self.jit_compile, self.run_eagerly)
 
     def train_step(self, data):
         with self._step_on(data):

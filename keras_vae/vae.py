@@ -1,5 +1,6 @@
 """The VAE: a Keras model that reads as the equation."""
 
+import contextlib
 import functools
 import types
 
@@ -219,7 +220,8 @@ class VAE(TermTrainer):
         jit_compile = self.jit_compile if self.compiled else backend.xla_choice(self._flatten_layers())[0]
         samplers = self._samplers.made
         if (block, jit_compile) not in samplers:
-            samplers[block, jit_compile] = ImportanceSampler(self, block)
+            with contextlib.nullcontext() if not self._is_replicated else self.distribute_strategy.scope():
+                samplers[block, jit_compile] = ImportanceSampler(self, block)
             samplers[block, jit_compile].jit_compile = jit_compile
         return samplers[block, jit_compile]
 
