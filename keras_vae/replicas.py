@@ -69,23 +69,32 @@ class ReplicaFunction:
 
     def _apply(self, gradients):
         """Applies the gradients' sums, to the variables of all replicas."""
-        optimizer = self.model.optimizer
-        gradients = [self.strategy.experimental_local_results(each)[0] for each in gradients]  # the same on all
+        optimizer, variables = self.model.optimizer, self.model.trainable_variables
         # Keras has a loss-scaling optimizer called on replicas only, each to decide whether the sum is finite.
         scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        with self.strategy.scope(), _all_in_view(self.strategy):
-            (optimizer._common_apply if scales else optimizer.apply)(gradients, self.model.trainable_variables)
+        with self.strategy.scope():
+            sums = self._sums(gradients, [variable.value for variable in variables])
+            with _all_in_view(self.strategy):
+                (optimizer._common_apply if scales else optimizer.apply)(sums, variables)
+
+    def _sums(self, gradients, variables):
+        extended, pairs = self.strategy.extended, list(zip(gradients, variables, strict=True))
+        if isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            sums = extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)  # in few messages
+        else:
+            # Not in a batch: that numbers its messages anew for each strategy, and on CPUs models get each other's.
+            sums = [extended.reduce_to(tf.distribute.ReduceOp.SUM, *pair) for pair in pairs]
+        return [self.strategy.experimental_local_results(each)[0] for each in sums]  # the same on all
 
     def _on_replica(self, batch):
-        """A replica's changes of state, and all replicas' gradients, summed."""
+        """A replica's part of the gradients, and its changes of state."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
         replica, rows = context.replica_id_in_sync_group, _rows(x, context)
         scale = self.model.optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
         variables = self._constants(), self._state(), self.model.trainable_variables
         constants, state, weights = map(_values, variables)
-        gradients, changes = self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
-        return context.all_reduce("SUM", gradients) if self.training else None, changes
+        return self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
 
     def _program(self, x, sample_weight, rows, replica, scale, constants, state, weights):
         """Gradients and changes of state from a share of a batch: of values, not variables."""
@@ -149,6 +158,7 @@ class PredictFunction:
     def __init__(self, model, jit_compile, run_eagerly=False):
         self.model = model
         self.strategy = model.distribute_strategy
+        self.structure = None  # of the model's outputs, once known
         self.program, self.step = self._program, self._step
         if not run_eagerly:
             if jit_compile:
@@ -157,17 +167,15 @@ class PredictFunction:
 
     def __call__(self, batches):
         outputs = [self.step(batch) for batch in batches]
-        return keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *outputs)
+        parts = [tf.concat([output[name] for output in outputs], 0) for name in outputs[0]]
+        return keras.tree.pack_sequence_as(self.structure, parts)
 
     def _step(self, batch):
         outputs, state = self.strategy.run(self._on_replica, args=(batch,))
-        for index, value in state.items():
-            self.model.non_trainable_variables[int(index)].assign(self._first(value))
-        return tf.nest.map_structure(self._first, outputs)
-
-    def _first(self, value):
-        """What is the same on all replicas."""
-        return self.strategy.experimental_local_results(value)[0]
+        for index, value in state.items():  # the same on all replicas
+            variable = self.model.non_trainable_variables[int(index)]
+            variable.assign(self.strategy.experimental_local_results(value)[0])
+        return {name: self.strategy.reduce("SUM", output, axis=None) for name, output in outputs.items()}
 
     def _on_replica(self, batch):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -181,7 +189,8 @@ class PredictFunction:
             before_and_after = [[first_row, total - first_row - tf.shape(output)[0]]]
             return tf.pad(output, before_and_after + [[0, 0]] * (output.shape.rank - 1))
 
-        return context.all_reduce("SUM", tf.nest.map_structure(in_place, outputs)), state
+        self.structure = outputs
+        return {str(index): in_place(output) for index, output in enumerate(keras.tree.flatten(outputs))}, state
 
     def _program(self, x, first_row, state, weights):
         """Outputs for a share of a batch, and what state they leave: of values, not variables."""

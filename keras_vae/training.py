@@ -76,7 +76,7 @@ class TermTrainer(keras.Model):
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
             jit_compile, _ = backend.xla_choice(self._flatten_layers())
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        with self.distribute_strategy.scope():
+        with self.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
 
     def get_compile_config(self):
@@ -209,8 +209,7 @@ class TermTrainer(keras.Model):
         """
         spec, given["x"] = peek(given.get("x"))
         if not self.built and spec is not None:
-            with self.distribute_strategy.scope():
-                self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+            self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         if spec is not None and self._is_replicated and self.compiled:
@@ -258,6 +257,10 @@ class TermTrainer(keras.Model):
         # Older Keras leaves a loss-scaling optimizer's own count at 0.
         return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
 
+    def scope(self):
+        """Within, variables are made where the model's are: on every device of the strategy that it was made under."""
+        return self.distribute_strategy.scope() if self._is_replicated else contextlib.nullcontext()
+
     @property
     def _takes_rows(self):
         """Whether the step functions take elements that hold several batches' rows."""
@@ -279,7 +282,7 @@ class TermTrainer(keras.Model):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
         parts = [self.optimizer, self._compile_metrics]
         if not self.built or any(part is not None and not part.built for part in parts):
-            with self.distribute_strategy.scope():
+            with self.scope():
                 self._symbolic_build(data_batch=batch)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

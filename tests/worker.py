@@ -1,6 +1,6 @@
 """A process of a cluster, or one alone without a TF_CONFIG: trains on digits, and writes what it got to a JSON file.
 
-    TF_CONFIG=... python tests/worker.py OUT [EPOCHS] [BACKUP]
+TF_CONFIG=... python tests/worker.py OUT [EPOCHS] [BACKUP]
 """
 
 import json
