@@ -219,6 +219,24 @@ class _Recording(keras.StatelessScope):
         super().add_update(update)
 
 
+def adopt(optimizer, strategy):
+    """Has an optimizer that was made outside a strategy's scope work as if it was made in it."""
+    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if each is not None and not each.built:
+            each._distribution_strategy = strategy
+
+
+def check_made_in_scope(model):
+    """Raises ValueError unless all of a model's variables were made in its strategy's scope."""
+    made = model.distribute_strategy.extended.variable_created_in_scope
+    outside = [variable.path for variable in model.variables if not made(variable.value)]
+    if outside:
+        raise ValueError(
+            "Expected all of the model's variables to be made in the strategy's scope, where the model was made; "
+            f"received {len(outside)} made outside, such as {outside[0]!r}. Make encoder, decoder and VAE in it."
+        )
+
+
 def _rows(x, context):
     """How many rows the global batch of a replica's x has, and which of them is its first."""
     replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync

@@ -6,7 +6,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_vae import backend, contract, target
+from keras_vae import backend, contract, replicas, target
 from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
@@ -78,6 +78,8 @@ class TermTrainer(keras.Model):
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
         with self.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
+        if self._is_replicated:
+            replicas.adopt(self.optimizer, self.distribute_strategy)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -165,6 +167,7 @@ class TermTrainer(keras.Model):
         if not self._is_replicated:
             super().make_predict_function(force=force)
         elif self.predict_function is None or force:
+            replicas.check_made_in_scope(self)
             self.predict_function = PredictFunction(self, self.jit_compile, self.run_eagerly)
 
     def train_step(self, data):
@@ -273,6 +276,7 @@ class TermTrainer(keras.Model):
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
         if self._is_replicated:
+            replicas.check_made_in_scope(self)
             ours = TermTrainer.train_step if training else TermTrainer.test_step
             is_ours = getattr(step, "__func__", None) is ours
             return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly) if is_ours else stock

@@ -1,4 +1,4 @@
-"""Tests on two logical CPUs, which must be set up before TensorFlow starts: `test_replicas.py` runs this file by itself.
+"""Tests on two logical CPUs, which must be set up before TensorFlow starts: `test_replicas.py` runs this file.
 
 A run on two replicas must be the run on one device: loss curve, metrics, weights and outputs, to rounding.
 """
@@ -295,6 +295,28 @@ def test_saved_and_loaded_inside_and_outside_a_scope_training_goes_on(inside, tm
     curves = [each.fit(X, batch_size=16, epochs=2, verbose=0, shuffle=False).history for each in (vae, again)]
     for name, curve in curves[0].items():
         np.testing.assert_allclose(curves[1][name], curve, rtol=1e-5, err_msg=name)
+
+
+def test_parts_made_outside_the_scope_are_refused():
+    inputs = keras.Input((8, 8, 1))
+    encoder = keras.Model(inputs, IndependentNormal(2)(layers.Flatten()(inputs)))  # makes its variables at once
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]))
+        vae.compile("adam")
+    with pytest.raises(ValueError, match="variables to be made in the strategy's scope.*received 2 made outside"):
+        vae.fit(X, verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw, clipnorm", "average, overwriting", "accumulation", "loss scale"])
+def test_an_optimizer_made_outside_the_scope(name):
+    curves = []
+    for replicas in (1, 2):
+        vae = made(replicas, jit_compile=False)
+        vae.compile(OPTIMIZERS[name](), jit_compile=False)
+        curves.append(vae.fit(X, batch_size=16, epochs=2, verbose=0, shuffle=False).history["loss"])
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -23,6 +23,9 @@ class Backup(keras.callbacks.BackupAndRestore):
         super().__init__(folder, delete_checkpoint=False)
         self.is_first = is_first
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.seed_generator.state.assign([0, 100 * epoch])  # seeds, Keras backs up none
+
     def on_epoch_end(self, epoch, logs=None):
         if self.is_first:
             super().on_epoch_end(epoch, logs)
