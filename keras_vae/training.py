@@ -167,7 +167,6 @@ class TermTrainer(keras.Model):
         if not self._is_replicated:
             super().make_predict_function(force=force)
         elif self.predict_function is None or force:
-            replicas.check_made_in_scope(self)
             self.predict_function = PredictFunction(self, self.jit_compile, self.run_eagerly)
 
     def train_step(self, data):
@@ -213,6 +212,8 @@ class TermTrainer(keras.Model):
         spec, given["x"] = peek(given.get("x"))
         if not self.built and spec is not None:
             self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+        if self._is_replicated and self.built:
+            replicas.check_made_in_scope(self)
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         if spec is not None and self._is_replicated and self.compiled:
@@ -276,7 +277,6 @@ class TermTrainer(keras.Model):
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
         if self._is_replicated:
-            replicas.check_made_in_scope(self)
             ours = TermTrainer.train_step if training else TermTrainer.test_step
             is_ours = getattr(step, "__func__", None) is ours
             return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly) if is_ours else stock
