@@ -91,6 +91,8 @@ class ReplicaFunction:
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
         replica, rows = context.replica_id_in_sync_group, _rows(x, context)
+        x = _never_empty(x, rows[-1])
+        sample_weight = None if sample_weight is None else _never_empty(sample_weight, rows[-1])
         scale = self.model.optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
         variables = self._constants(), self._state(), self.model.trainable_variables
         constants, state, weights = map(_values, variables)
@@ -98,8 +100,8 @@ class ReplicaFunction:
 
     def _program(self, x, sample_weight, rows, replica, scale, constants, state, weights):
         """Gradients and changes of state from a share of a batch: of values, not variables."""
-        model, (total, first_row) = self.model, rows
-        size = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
+        model, (total, first_row, size) = self.model, rows
+        size = tf.cast(size, tf.float32)
         share = size / tf.cast(total, tf.float32)
         before = [self._before(variable, value, replica) for variable, value in zip(self._state(), state, strict=True)]
         variables = [*self._constants(), *self._state(), *model.trainable_variables]
@@ -180,14 +182,14 @@ class PredictFunction:
     def _on_replica(self, batch):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
-        total, first_row = _rows(x, context)
+        total, first_row, size = _rows(x, context)
         variables = self.model.non_trainable_variables, self.model.trainable_variables
-        outputs, state = self.program(x, first_row, *map(_values, variables))
+        outputs, state = self.program(_never_empty(x, size), first_row, *map(_values, variables))
 
         def in_place(output):
             """The output for the whole batch, 0 but for this replica's rows."""
-            before_and_after = [[first_row, total - first_row - tf.shape(output)[0]]]
-            return tf.pad(output, before_and_after + [[0, 0]] * (output.shape.rank - 1))
+            before_and_after = [[first_row, total - first_row - size]]
+            return tf.pad(output[:size], before_and_after + [[0, 0]] * (output.shape.rank - 1))
 
         self.structure = outputs
         return {str(index): in_place(output) for index, output in enumerate(keras.tree.flatten(outputs))}, state
@@ -238,11 +240,17 @@ def check_made_in_scope(model):
 
 
 def _rows(x, context):
-    """How many rows the global batch of a replica's x has, and which of them is its first."""
+    """Of a replica's x: how many rows the global batch has, which of them is its first, and how many it has."""
     replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
     size = tf.shape(tf.nest.flatten(x)[0])[0]
     sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
-    return tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0))
+    return tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0)), size
+
+
+def _never_empty(batch, size):
+    """The batch, or a row of zeros for one without rows, which some of TensorFlow's operations do not take."""
+    missing = tf.cast(tf.equal(size, 0), tf.int32)
+    return tf.nest.map_structure(lambda part: tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1)), batch)
 
 
 def _values(variables):
