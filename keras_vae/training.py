@@ -76,7 +76,7 @@ class TermTrainer(keras.Model):
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
             jit_compile, _ = backend.xla_choice(self._flatten_layers())
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        with self.scope():
+        with self.distribute_strategy.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
         if self._is_replicated:
             replicas.adopt(self.optimizer, self.distribute_strategy)
@@ -261,18 +261,13 @@ class TermTrainer(keras.Model):
         # Older Keras leaves a loss-scaling optimizer's own count at 0.
         return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
 
-    def scope(self):
-        """Within, variables are made where the model's are: on every device of the strategy that it was made under."""
-        return self.distribute_strategy.scope() if self._is_replicated else contextlib.nullcontext()
-
     @property
     def _takes_rows(self):
         """Whether the step functions take elements that hold several batches' rows."""
         return not self.run_eagerly and not self._is_replicated
 
     def _replace_arrays(self, feed, steps_name, shuffle=False):
-        strategy = self.distribute_strategy
-        feed.replace_arrays(self.steps_per_execution, self._takes_rows, steps_name, shuffle, strategy)
+        feed.replace_arrays(self.steps_per_execution, self._takes_rows, steps_name, shuffle, self.distribute_strategy)
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
@@ -286,7 +281,7 @@ class TermTrainer(keras.Model):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
         parts = [self.optimizer, self._compile_metrics]
         if not self.built or any(part is not None and not part.built for part in parts):
-            with self.scope():
+            with self.distribute_strategy.scope():
                 self._symbolic_build(data_batch=batch)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
