@@ -4,9 +4,11 @@
 
 A share's loss is its part of the global batch's mean, so that the replicas' gradients add up to one device's, whatever
 the shares: a short last batch may leave a replica with none. A program touches no variable: it takes values and returns
-changes, since XLA does not run where it would write another device's. Optimizer and state stand outside.
+changes, since XLA does not run where it would write another device's. Optimizer and state stand outside, where the
+sums are: what an optimizer clips, checks or accumulates is one device's gradient.
 """
 
+import contextlib
 import itertools
 
 import keras
@@ -25,17 +27,19 @@ class ReplicaFunction:
         model: a `TermTrainer`, made in its strategy's scope.
         training: whether to train or to test.
         jit_compile: whether a replica's passes are an XLA program, or TensorFlow runs them.
+        run_eagerly: whether nothing is compiled.
     """
 
-    def __init__(self, model, training, jit_compile):
+    def __init__(self, model, training, jit_compile, run_eagerly=False):
         self.model = model
         self.training = training
         self.strategy = model.distribute_strategy
-        self.program = self._program
-        if jit_compile:
-            self.program = tf.function(self._program, jit_compile=True, autograph=False, reduce_retracing=True)
-        self.step = tf.function(self._step, autograph=False, reduce_retracing=True)
-        self.logs = tf.function(model.get_metrics_result, autograph=False)
+        self.program, self.step, self.logs = self._program, self._step, model.get_metrics_result
+        if not run_eagerly:
+            if jit_compile:
+                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
+            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
+            self.logs = tf.function(self.logs, autograph=False)
 
     def __call__(self, iterator):
         """The logs after the next batches.
@@ -49,8 +53,10 @@ class ReplicaFunction:
         return self.logs()
 
     def _step(self, batch):
-        """One step, on all replicas; the state's changes are applied here, where all replicas are in view."""
-        changes = self.strategy.run(self._on_replica, args=(batch,))
+        """One step, on all replicas; gradients and changes are applied here, where all replicas are in view."""
+        gradients, changes = self.strategy.run(self._on_replica, args=(batch,))
+        if self.training:
+            self._apply(gradients)
         for index, change in changes.items():
             variable = self._state()[int(index)]
             if _is_draw_count(variable):
@@ -61,29 +67,41 @@ class ReplicaFunction:
                 variable.assign(variable + change if self._is_metric(variable) else change)
         return True
 
+    def _apply(self, gradients):
+        """Applies the gradients' sums, to the variables of all replicas."""
+        optimizer, variables = self.model.optimizer, self.model.trainable_variables
+        # Keras has a loss-scaling optimizer called on replicas only, each to decide whether the sum is finite.
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        with self.strategy.scope():
+            sums = self._sums(gradients, [variable.value for variable in variables])
+            with _all_in_view(self.strategy):
+                (optimizer._common_apply if scales else optimizer.apply)(sums, variables)
+
+    def _sums(self, gradients, variables):
+        extended, pairs = self.strategy.extended, list(zip(gradients, variables, strict=True))
+        if isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            sums = extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)  # in few messages
+        else:
+            # Not in a batch: that numbers its messages anew for each strategy, and on CPUs models get each other's.
+            sums = [extended.reduce_to(tf.distribute.ReduceOp.SUM, *pair) for pair in pairs]
+        return [self.strategy.experimental_local_results(each)[0] for each in sums]  # the same on all
+
     def _on_replica(self, batch):
+        """A replica's part of the gradients, and its changes of state."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         context = tf.distribute.get_replica_context()
-        replica, replicas = context.replica_id_in_sync_group, self.strategy.num_replicas_in_sync
-        size = tf.shape(tf.nest.flatten(x)[0])[0]
-        sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
-        rows = tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0))
-        optimizer = self.model.optimizer
-        scale = optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
-        constants = [tf.convert_to_tensor(variable.value) for variable in self._constants()]
-        state = [tf.convert_to_tensor(variable.value) for variable in self._state()]
-        weights = [tf.convert_to_tensor(variable.value) for variable in self.model.trainable_variables]
-        gradients, changes = self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
-        if self.training:
-            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                gradients = _alike_finite(gradients, context)
-            optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))  # their sums
-        return changes
+        replica, rows = context.replica_id_in_sync_group, _rows(x, context)
+        x = _never_empty(x, rows[-1])
+        sample_weight = None if sample_weight is None else _never_empty(sample_weight, rows[-1])
+        scale = self.model.optimizer.scale_loss(tf.ones([])) if self.training else tf.ones([])
+        variables = self._constants(), self._state(), self.model.trainable_variables
+        constants, state, weights = map(_values, variables)
+        return self.program(x, sample_weight, rows, replica, scale, constants, state, weights)
 
     def _program(self, x, sample_weight, rows, replica, scale, constants, state, weights):
         """Gradients and changes of state from a share of a batch: of values, not variables."""
-        model, (total, first_row) = self.model, rows
-        size = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float32)
+        model, (total, first_row, size) = self.model, rows
+        size = tf.cast(size, tf.float32)
         share = size / tf.cast(total, tf.float32)
         before = [self._before(variable, value, replica) for variable, value in zip(self._state(), state, strict=True)]
         variables = [*self._constants(), *self._state(), *model.trainable_variables]
@@ -123,10 +141,72 @@ class ReplicaFunction:
         return [*self.model.non_trainable_variables, *self.model.metrics_variables]
 
     def _constants(self):
-        return [self.model.iteration] if self.training else []
+        """The optimizer's count of steps, which the model's `iteration` is made of."""
+        optimizer = self.model.optimizer
+        return [getattr(optimizer, "inner_optimizer", optimizer)._iterations] if self.training else []
 
     def _is_metric(self, variable):
         return any(variable is each for each in self.model.metrics_variables)
+
+
+class PredictFunction:
+    """What Keras calls with a list of global batches: the model's outputs for them, in order, on every worker.
+
+    Args:
+        model: a model whose call gives tensors `[B, ...]`, made in its strategy's scope.
+        jit_compile, run_eagerly: as of `ReplicaFunction`.
+    """
+
+    def __init__(self, model, jit_compile, run_eagerly=False):
+        self.model = model
+        self.strategy = model.distribute_strategy
+        self.structure = None  # of the model's outputs, once known
+        self.program, self.step = self._program, self._step
+        if not run_eagerly:
+            if jit_compile:
+                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
+            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
+
+    def __call__(self, batches):
+        outputs = [self.step(batch) for batch in batches]
+        parts = [tf.concat([output[name] for output in outputs], 0) for name in outputs[0]]
+        return keras.tree.pack_sequence_as(self.structure, parts)
+
+    def _step(self, batch):
+        outputs, state = self.strategy.run(self._on_replica, args=(batch,))
+        for index, value in state.items():  # the same on all replicas
+            variable = self.model.non_trainable_variables[int(index)]
+            variable.assign(self.strategy.experimental_local_results(value)[0])
+        return {name: self.strategy.reduce("SUM", output, axis=None) for name, output in outputs.items()}
+
+    def _on_replica(self, batch):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        context = tf.distribute.get_replica_context()
+        total, first_row, size = _rows(x, context)
+        variables = self.model.non_trainable_variables, self.model.trainable_variables
+        outputs, state = self.program(_never_empty(x, size), first_row, *map(_values, variables))
+
+        def in_place(output):
+            """The output for the whole batch, 0 but for this replica's rows."""
+            before_and_after = [[first_row, total - first_row - size]]
+            return tf.pad(output[:size], before_and_after + [[0, 0]] * (output.shape.rank - 1))
+
+        self.structure = outputs
+        return {str(index): in_place(output) for index, output in enumerate(keras.tree.flatten(outputs))}, state
+
+    def _program(self, x, first_row, state, weights):
+        """Outputs for a share of a batch, and what state they leave: of values, not variables."""
+        model = self.model
+        variables = [*model.non_trainable_variables, *model.trainable_variables]
+        scope = _Recording(list(zip(variables, [*state, *weights], strict=True)), collect_losses=True)
+        with scope, backend.rows_from(first_row):
+            outputs = model(x, training=False)
+        state = {
+            str(index): scope.get_current_value(variable)
+            for index, variable in enumerate(model.non_trainable_variables)
+            if id(variable) in scope.assigned
+        }
+        return outputs, state
 
 
 class _Recording(keras.StatelessScope):
@@ -141,6 +221,42 @@ class _Recording(keras.StatelessScope):
         super().add_update(update)
 
 
+def adopt(optimizer, strategy):
+    """Has an optimizer that was made outside a strategy's scope work as if it was made in it."""
+    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if each is not None and not each.built:
+            each._distribution_strategy = strategy
+
+
+def check_made_in_scope(model):
+    """Raises ValueError unless all of a model's variables were made in its strategy's scope."""
+    made = model.distribute_strategy.extended.variable_created_in_scope
+    outside = [variable.path for variable in model.variables if not made(variable.value)]
+    if outside:
+        raise ValueError(
+            "Expected all of the model's variables to be made in the strategy's scope, where the model was made; "
+            f"received {len(outside)} made outside, such as {outside[0]!r}. Make encoder, decoder and VAE in it."
+        )
+
+
+def _rows(x, context):
+    """Of a replica's x: how many rows the global batch has, which of them is its first, and how many it has."""
+    replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    size = tf.shape(tf.nest.flatten(x)[0])[0]
+    sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))
+    return tf.reduce_sum(sizes), tf.reduce_sum(tf.where(tf.range(replicas) < replica, sizes, 0)), size
+
+
+def _never_empty(batch, size):
+    """The batch, or a row of zeros for one without rows, which some of TensorFlow's operations do not take."""
+    missing = tf.cast(tf.equal(size, 0), tf.int32)
+    return tf.nest.map_structure(lambda part: tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1)), batch)
+
+
+def _values(variables):
+    return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
 def _is_draw_count(variable):
     """Whether a variable is a `SeedGenerator`'s: a key, and how many seeds were drawn."""
     return variable.name == "seed_generator_state"
@@ -151,8 +267,12 @@ def _zero_unless(condition, value):
     return tf.where(condition, value, tf.zeros_like(value))
 
 
-def _alike_finite(gradients, context):
-    """The gradients, not finite on any replica if they are not on one: each decides alone whether to skip the step."""
-    bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(gradient))) for gradient in gradients]
-    bad = context.all_reduce("SUM", tf.cast(tf.reduce_any(tf.stack(bad)), tf.float32))
-    return [*gradients[:-1], gradients[-1] + tf.cast(tf.where(bad > 0, float("nan"), 0.0), gradients[-1].dtype)]
+@contextlib.contextmanager
+def _all_in_view(strategy):
+    """Within, Keras's optimizers do at once what they otherwise leave a replica for, to where all are in view."""
+    extended = strategy.extended
+    extended._use_merge_call = lambda: False
+    try:
+        yield
+    finally:
+        del extended._use_merge_call

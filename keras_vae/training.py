@@ -6,12 +6,12 @@ import inspect
 import keras
 from keras import ops
 
-from keras_vae import backend, contract, target
+from keras_vae import backend, contract, replicas, target
 from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
-from keras_vae.replicas import ReplicaFunction
+from keras_vae.replicas import PredictFunction, ReplicaFunction
 
 
 class TermTrainer(keras.Model):
@@ -79,6 +79,8 @@ class TermTrainer(keras.Model):
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
         with self.distribute_strategy.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
+        if self._is_replicated:
+            replicas.adopt(self.optimizer, self.distribute_strategy)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -175,6 +177,12 @@ class TermTrainer(keras.Model):
             super().make_test_function(force=True)
             self.test_function = self._step_function(self.test_step, self.test_function, training=False)
 
+    def make_predict_function(self, force=False):
+        if not self._is_replicated:
+            super().make_predict_function(force=force)
+        elif self.predict_function is None or force:
+            self.predict_function = PredictFunction(self, self.jit_compile, self.run_eagerly)
+
     def train_step(self, data):
         with self._step_on(data):
             return super().train_step(data)
@@ -217,8 +225,9 @@ class TermTrainer(keras.Model):
         """
         spec, given["x"] = peek(given.get("x"))
         if not self.built and spec is not None:
-            with self.distribute_strategy.scope():
-                self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+            self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+        if self._is_replicated and self.built:
+            replicas.check_made_in_scope(self)
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         if spec is not None and self._is_replicated and self.compiled:
@@ -242,7 +251,10 @@ class TermTrainer(keras.Model):
             _, chosen = backend.xla_choice(self._flatten_layers())
         if self.run_eagerly:
             return "run eagerly, as asked"
-        return f"{'one XLA program' if self.jit_compile else 'loss ops as XLA programs, networks outside'} ({chosen})"
+        whole = (
+            "a replica's passes as one XLA program, the optimizer outside" if self._is_replicated else "one XLA program"
+        )
+        return f"{whole if self.jit_compile else 'loss ops as XLA programs, networks outside'} ({chosen})"
 
     @contextlib.contextmanager
     def _steps_at_once(self, feeds, callbacks=None):
@@ -279,12 +291,11 @@ class TermTrainer(keras.Model):
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
-        ours = TermTrainer.train_step if training else TermTrainer.test_step
-        if self.run_eagerly or (self._is_replicated and getattr(step, "__func__", None) is not ours):
-            return stock
         if self._is_replicated:
-            return ReplicaFunction(self, training, self.jit_compile)
-        return BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
+            ours = TermTrainer.train_step if training else TermTrainer.test_step
+            is_ours = getattr(step, "__func__", None) is ours
+            return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly) if is_ours else stock
+        return stock if self.run_eagerly else BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
 
     def _make_ready(self, batch):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""

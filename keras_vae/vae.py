@@ -172,7 +172,8 @@ class VAE(TermTrainer):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
         try:
             # A symbolic pass through `call` creates every weight, and raises every error of shape.
-            super().compute_output_spec(x)
+            with self.distribute_strategy.scope():
+                super().compute_output_spec(x)
         except Exception as error:
             # Keras, in its `except`, buries the message in advice to implement `compute_output_spec`.
             raise (error.__context__ or error) from None
@@ -219,7 +220,8 @@ class VAE(TermTrainer):
         jit_compile = self.jit_compile if self.compiled else backend.xla_choice(self._flatten_layers())[0]
         samplers = self._samplers.made
         if (block, jit_compile) not in samplers:
-            samplers[block, jit_compile] = ImportanceSampler(self, block)
+            with self.distribute_strategy.scope():
+                samplers[block, jit_compile] = ImportanceSampler(self, block)
             samplers[block, jit_compile].jit_compile = jit_compile
         return samplers[block, jit_compile]
 

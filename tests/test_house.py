@@ -29,7 +29,7 @@ ARROWS = {
     "feeding": {"data_check", "backend"},
     "blocks": {"backend"},
     "replicas": {"backend"},
-    "evaluation": {"backend"},
+    "evaluation": {"replicas", "backend"},
     "training": {"feeding", "blocks", "replicas", "objectives", "data_check", "contract", "target", "backend"},
     "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
 }

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.replicas import PredictFunction
 
 # Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
 BLOCK_ROWS = 2048
@@ -30,6 +31,7 @@ class ImportanceSampler(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.vae = vae
         self.block = block
+        self.is_replicated = backend.has_strategy()
         self.seed_generator = keras.random.SeedGenerator(0)
         # A variable, so that another number of samples needs no new program.
         self.num_samples = self.add_weight(shape=(), dtype="int32", initializer="ones", trainable=False)
@@ -38,6 +40,12 @@ class ImportanceSampler(keras.Model):
         """Sets S and the seed, integers [2], for the next `predict`."""
         self.num_samples.assign(num_samples)
         self.seed_generator.state.assign(seed)
+
+    def make_predict_function(self, force=False):
+        if not self.is_replicated:
+            super().make_predict_function(force=force)
+        elif self.predict_function is None or force:
+            self.predict_function = PredictFunction(self, self.jit_compile)
 
     def call(self, x):
         target = self.vae.target_of(x)

@@ -1,0 +1,290 @@
+"""Tests on two logical CPUs, which must be set up before TensorFlow starts: `test_replicas.py` runs this file.
+
+A run on two replicas must be the run on one device: loss curve, metrics, weights and outputs, to rounding.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, optimizers
+from replicas import WEIGHTS, X, assert_two_train_as_one, fitted, made
+from small import bernoulli_vae, gaussian_vae, restart_noise
+
+import keras_vae
+from keras_vae.layers import IndependentNormal
+
+# Quick: the claims.
+
+
+@pytest.mark.parametrize("jit_compile", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_replicas_gradients_add_up_to_one_device_s(jit_compile):
+    """To 1e-5 of each gradient's size, for shares of 7 and 6 rows with weights: a step of SGD(1) subtracts it."""
+    gradients = []
+    for replicas in (1, 2):
+        vae = made(replicas, lambda: optimizers.SGD(1.0), jit_compile=jit_compile)
+        vae.build((None, 8, 8, 1))
+        before = [np.asarray(weight) for weight in vae.trainable_variables]
+        vae.fit(X[:13], sample_weight=WEIGHTS[:13], batch_size=13, verbose=0, shuffle=False)
+        gradients.append([b - np.asarray(a) for b, a in zip(before, vae.trainable_variables, strict=True)])
+    for expected, gradient in zip(*gradients, strict=True):
+        assert np.linalg.norm(expected) > 0
+        assert np.linalg.norm(gradient - expected) < 1e-5 * np.linalg.norm(expected)
+
+
+def test_two_replicas_train_as_one_device_does():
+    """Weighted, clipped by a norm that is the whole gradient's, with validation."""
+    fit = {"sample_weight": WEIGHTS, "validation_data": (X[:21], None, WEIGHTS[:21])}
+    assert_two_train_as_one(fit=fit, optimizer=lambda: optimizers.Adam(1e-2, global_clipnorm=1.0))
+
+
+class Masked(layers.Layer):
+    """Keeps the mask of a dropout."""
+
+    def build(self, input_shape):
+        self.dropout = layers.Dropout(0.5, seed=0)
+        self.mask = self.add_weight(shape=(100,), trainable=False, name="mask")
+
+    def call(self, x, training=None):
+        self.mask.assign(self.dropout(keras.ops.ones((1, 100)), training=training)[0])
+        return x
+
+
+def test_replicas_draw_different_noise():
+    """Dropout's masks, of 0 or 2, whose mean over two replicas is 1 where they differ; and the latents', row by row."""
+
+    def build():
+        keras.utils.set_random_seed(0)
+        encoder = keras.Sequential([layers.Flatten(), Masked(), IndependentNormal(2)])
+        return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), seed=0)
+
+    vae = made(2, build=build, jit_compile=False)
+    vae.fit(X[:2], batch_size=2, verbose=0)
+    mask = np.asarray(vae.encoder.layers[1].mask)
+    assert set(np.unique(mask)) == {0.0, 1.0, 2.0}
+    assert 0.2 < np.mean(mask == 1.0) < 0.8  # half of them; false alarms 1e-9
+    vae.fit(X[:2], batch_size=2, verbose=0)
+    assert np.mean(mask == np.asarray(vae.encoder.layers[1].mask)) < 0.7  # 3/8 of them; and anew at each step
+    outputs = vae.predict(np.repeat(X[:1], 8, axis=0), batch_size=8, verbose=0)
+    assert len(np.unique(outputs["nll"])) == 8
+
+
+def test_a_gradient_that_is_not_finite_on_one_replica_skips_the_step_on_both():
+    def build():
+        return gaussian_vae(dtype="mixed_float16")
+
+    vae = made(2, lambda: optimizers.LossScaleOptimizer(optimizers.SGD(1e-3), initial_scale=8.0), build=build)
+    weights = np.ones(16, "float32")
+    weights[-1] = np.inf  # the second replica's
+    vae.build((None, 8, 8, 1))
+    before = vae.get_weights()
+    options = {"batch_size": 16, "shuffle": False, "verbose": 0, "check_data": False}
+    vae.fit(X[:16], sample_weight=weights, **options)
+    assert all(np.array_equal(a, b) for a, b in zip(before, vae.get_weights(), strict=True))
+    assert vae.optimizer.dynamic_scale == 4.0 and vae.optimizer.inner_optimizer.iterations == 0
+    vae.fit(X[:16], sample_weight=np.ones(16, "float32"), **options)
+    assert not np.array_equal(before[0], vae.get_weights()[0]) and np.isfinite(vae.get_weights()[0]).all()
+    assert vae.optimizer.dynamic_scale == 4.0 and vae.optimizer.inner_optimizer.iterations == 1
+
+
+# Slow: everything that people do.
+
+OPTIMIZERS = {
+    "sgd, clipvalue": lambda: optimizers.SGD(1e-3, momentum=0.9, clipvalue=0.1),
+    "adamw, clipnorm": lambda: optimizers.AdamW(1e-2, weight_decay=0.1, clipnorm=1.0),
+    "average": lambda: optimizers.SGD(1e-3, use_ema=True, ema_momentum=0.9),
+    "average, overwriting": lambda: optimizers.Adam(1e-2, use_ema=True, ema_overwrite_frequency=3),
+    "accumulation": lambda: optimizers.Adam(1e-2, gradient_accumulation_steps=2, global_clipnorm=1.0),
+    "loss scale": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(1e-2, gradient_accumulation_steps=2)),
+    "fixed loss scale": lambda: optimizers.SGD(1e-3, loss_scale_factor=128.0),
+    "schedule": lambda: optimizers.Nadam(optimizers.schedules.CosineDecay(1e-2, 6)),
+    "name": lambda: "rmsprop",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name):
+    assert_two_train_as_one(optimizer=OPTIMIZERS[name])
+
+
+def batches(*arrays):
+    rows = range(0, 33, 16)
+    return [tuple(array[row : row + 16] for array in arrays) for row in rows]
+
+
+DATA = {
+    "arrays, shuffled": (None, {"shuffle": True}),
+    "single rows": (lambda: {"x": X[:5]}, {"batch_size": 1}),
+    "data set": (lambda: {"x": tf.data.Dataset.from_tensor_slices(X).batch(16)}, {"batch_size": None}),
+    "weighted data set": (
+        lambda: {"x": tf.data.Dataset.from_tensor_slices((X, WEIGHTS, WEIGHTS)).batch(16)},
+        {"batch_size": None, "validation_data": tf.data.Dataset.from_tensor_slices(X).batch(16)},
+    ),
+    "generator": (
+        lambda: {"x": iter_of([x for (x,) in batches(X)] * 2), "steps_per_epoch": 3},
+        {"batch_size": None},
+    ),
+    "weighted generator": (
+        lambda: {"x": iter_of(batches(X, WEIGHTS, WEIGHTS) * 2), "steps_per_epoch": 3},
+        {"batch_size": None},
+    ),
+}
+
+
+def iter_of(elements):
+    yield from elements
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DATA)
+def test_every_kind_of_data(kind):
+    data, fit = DATA[kind]
+    assert_two_train_as_one(data=data, fit=fit)
+
+
+def convolutional():
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"), layers.Flatten(), IndependentNormal(2)]
+    )
+    decoder = keras.Sequential(
+        [
+            layers.Dense(4 * 4 * 4, "relu"),
+            layers.Reshape((4, 4, 4)),
+            layers.Conv2DTranspose(4, 3, strides=2, padding="same", activation="relu"),
+            IndependentNormal((8, 8, 1)),
+        ]
+    )
+    return keras_vae.VAE(encoder, decoder, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jit_compile": False},
+        {"run_eagerly": True},
+        {"steps_per_execution": 2},
+        {"build": bernoulli_vae},
+        {"build": convolutional},
+        {"build": convolutional, "jit_compile": True},
+    ],
+    ids=str,
+)
+def test_every_way_to_compile(options):
+    assert_two_train_as_one(**options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy, rtol", [("mixed_bfloat16", 2e-2), ("mixed_float16", 2e-3)])
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_mixed_precision(policy, rtol, jit_compile):
+    """To a few roundings of the half-precision numbers; the loss scale is Keras's own, which it brings for float16."""
+
+    def build():
+        keras.mixed_precision.set_global_policy(policy)
+        return gaussian_vae()
+
+    try:
+        (_, expected), (two, history) = (fitted(n, build=build, jit_compile=jit_compile) for n in (1, 2))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert isinstance(two.optimizer, optimizers.LossScaleOptimizer) is (policy == "mixed_float16")
+    for name, curve in expected.items():
+        np.testing.assert_allclose(history[name], curve, rtol=rtol, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_batch_normalization_and_dropout(jit_compile):
+    """Moving averages are the mean of the shares'; with equal shares that of means is the whole batch's."""
+
+    def build():
+        keras.utils.set_random_seed(0)
+        encoder = keras.Sequential(
+            [layers.Flatten(), layers.BatchNormalization(momentum=0.0), layers.Dropout(0.5), IndependentNormal(2)]
+        )
+        return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), seed=0)
+
+    vae = made(2, build=build, jit_compile=jit_compile)
+    history = vae.fit(X[:32], epochs=20, batch_size=32, verbose=0, shuffle=False).history
+    assert history["loss"][-1] < history["loss"][0]
+    moving_mean = vae.encoder.layers[1].moving_mean
+    for copy in moving_mean.value.values:
+        np.testing.assert_allclose(copy, X[:32].reshape(32, -1).mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_what_two_replicas_give_is_what_one_device_gives(jit_compile):
+    one, two = assert_two_train_as_one(jit_compile=jit_compile, metrics=["mse"])
+    for result in (
+        lambda vae: vae.predict(X, batch_size=16, verbose=0)["nll"],
+        lambda vae: vae.log_likelihood(X, num_samples=50, batch_size=16, verbose=0, seed=0),
+        lambda vae: vae.generate(3, seed=0),
+        lambda vae: vae.reconstruct(X, sample=True, seed=0),
+    ):
+        np.testing.assert_allclose(result(two), result(one), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_outside_the_scope_built_before_and_fitted_twice_in_it():
+    curves = []
+    for replicas in (1, 2):
+        vae = made(replicas)
+        vae.build((None, 8, 8, 1))
+        vae.compile(optimizers.Adam(1e-2))
+        with vae.distribute_strategy.scope() if replicas == 2 else contextlib.nullcontext():
+            fits = [vae.fit(X, batch_size=16, verbose=0, shuffle=False).history["loss"] for _ in range(2)]
+            restart_noise(vae)
+            scores = vae.evaluate(X, batch_size=16, verbose=0), vae.predict(X, batch_size=16, verbose=0)["nll"]
+            likelihood = vae.log_likelihood(X, num_samples=50, batch_size=16, seed=0, verbose=0)
+        curves.append(np.concatenate([np.ravel(fits), *scores, likelihood]))
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", [True, False])
+def test_saved_and_loaded_inside_and_outside_a_scope_training_goes_on(inside, tmp_path):
+    vae, _ = fitted(2, fit={"epochs": 1})
+    vae.save(tmp_path / "vae.keras")
+    with vae.distribute_strategy.scope() if inside else contextlib.nullcontext():
+        again = keras.saving.load_model(tmp_path / "vae.keras")
+    assert again.optimizer.iterations == 3
+    restart_noise(vae)  # as loading does
+    curves = [each.fit(X, batch_size=16, epochs=2, verbose=0, shuffle=False).history for each in (vae, again)]
+    for name, curve in curves[0].items():
+        np.testing.assert_allclose(curves[1][name], curve, rtol=1e-5, err_msg=name)
+
+
+def test_parts_made_outside_the_scope_are_refused():
+    inputs = keras.Input((8, 8, 1))
+    encoder = keras.Model(inputs, IndependentNormal(2)(layers.Flatten()(inputs)))  # makes its variables at once
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]))
+        vae.compile("adam")
+    with pytest.raises(ValueError, match=r"variables to be made in the strategy's scope.*received 2 made outside"):
+        vae.fit(X, verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw, clipnorm", "average, overwriting", "accumulation", "loss scale"])
+def test_an_optimizer_made_outside_the_scope(name):
+    curves = []
+    for replicas in (1, 2):
+        vae = made(replicas, jit_compile=False)
+        vae.compile(OPTIMIZERS[name](), jit_compile=False)
+        curves.append(vae.fit(X, batch_size=16, epochs=2, verbose=0, shuffle=False).history["loss"])
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_callbacks_see_every_batch():
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"])))
+    fitted(2, fit={"callbacks": [watch, keras.callbacks.TerminateOnNaN()], "epochs": 1})
+    assert [batch for batch, _ in seen] == [0, 1, 2] and len({float(loss) for _, loss in seen}) == 3
