@@ -53,8 +53,8 @@ class BlockFunction:
             StopIteration: there is no further batch.
         """
         logs = None
-        for block, steps in self._blocks(iterator):
-            logs = self._fall_back(block) if steps is None else self._run_block(block, steps)
+        for block, steps, *rest in self._blocks(iterator):
+            logs = self._fall_back(block) if steps is None else self._run_block(block, steps, *rest)
         if logs is None:
             raise StopIteration
         return logs
@@ -62,17 +62,22 @@ class BlockFunction:
     def _blocks(self, iterator):
         """The next `steps_per_execution` batches as stacks of batches alike, each with how many of them count.
 
+        The short last batch of an epoch is a stack of its own; or, where one block is the whole epoch, comes with it.
         Batches that cannot be stacked come as a list, with None.
         """
         at_once = self.model.steps_per_execution
         elements = itertools.islice(iterator, at_once)
         first = next(elements, None)
         if isinstance(first, backend.Block):  # all that one call takes
-            steps = int(first.steps)
-            if steps:
-                yield self._with_room(first.batches, steps), steps
-            if tf.nest.flatten(first.rest)[0].shape[0]:
-                yield first.rest, 1
+            steps, has_rest = int(first.steps), _length(first.rest) > 0
+            block = self._with_room(first.batches, steps) if steps else None
+            if has_rest and steps and steps == _length(block):  # elsewhere the rest is one of those that a block holds
+                yield block, steps, first.rest
+            else:
+                if steps:
+                    yield block, steps
+                if has_rest:
+                    yield first.rest, 1
         elif first is not None:
             batches = map(_without_optionals, itertools.chain([first], elements))
             # All are fetched before any is run, so that data which cannot be had stops training between blocks.
@@ -89,7 +94,7 @@ class BlockFunction:
         The first block of a kind is the fullest, as a rule; where one is fuller, the next program has room for `most`.
         """
         kind = _signature(block, axis=1)
-        size = keras.tree.flatten(block)[0].shape[0]
+        size = _length(block)
         room = self.room.setdefault(kind, size)
         if size > room:
             room = self.room[kind] = max(size, most)
@@ -97,11 +102,11 @@ class BlockFunction:
             return block
         return _map(lambda part: tf.concat([part, tf.repeat(part[-1:], room - size, 0)], 0), block)
 
-    def _run_block(self, block, steps):
+    def _run_block(self, block, steps, *rest):
         if not self.is_ready:
             self.make_ready(_map(lambda part: part[0], block))
             self.is_ready = True
-        return self.program(block, tf.constant(steps))
+        return self.program(block, tf.constant(steps), *rest)
 
     def _fall_back(self, batches):
         if not self.has_fallen_back:
@@ -111,7 +116,7 @@ class BlockFunction:
             logs = self.fallback(iter([batch]))
         return logs
 
-    def _run(self, block, steps):
+    def _run(self, block, steps, rest=None):
         first = _map(lambda part: part[0], block)
         logs = self.step.get_concrete_function(first).structured_outputs
         logs = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), logs)
@@ -120,7 +125,7 @@ class BlockFunction:
             return index + 1, self.step(_map(lambda part: part[index], block))
 
         _, logs = tf.while_loop(lambda index, _: index < steps, run_one, [0, logs], parallel_iterations=1)
-        return logs
+        return logs if rest is None else self.step(_map(lambda part: part[0], rest))
 
 
 def steps_at_once(feed, example_work, bounds=(), before=None):
@@ -180,6 +185,11 @@ def asks_for_batches(callback):
 def _map(function, *batches):
     """`function` of the tensors of batches, leaf by leaf; what is None stays None."""
     return keras.tree.map_structure(lambda *parts: None if parts[0] is None else function(*parts), *batches)
+
+
+def _length(block):
+    """How many batches a stack of them holds."""
+    return keras.tree.flatten(block)[0].shape[0]
 
 
 def _without_optionals(batch):

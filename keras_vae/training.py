@@ -251,10 +251,11 @@ class TermTrainer(keras.Model):
             _, chosen = backend.xla_choice(self._flatten_layers())
         if self.run_eagerly:
             return "run eagerly, as asked"
-        whole = (
-            "a replica's passes as one XLA program, the optimizer outside" if self._is_replicated else "one XLA program"
+        if not self.jit_compile:
+            return f"loss ops as XLA programs, networks outside ({chosen})"
+        return (
+            f"{'an XLA program a replica, optimizer outside' if self._is_replicated else 'one XLA program'} ({chosen})"
         )
-        return f"{whole if self.jit_compile else 'loss ops as XLA programs, networks outside'} ({chosen})"
 
     @contextlib.contextmanager
     def _steps_at_once(self, feeds, callbacks=None):

@@ -82,7 +82,9 @@ def _half_square(x, mean, precision):
 
 def _slope(x, mean, log_variance):
     """(x - mu) / sigma^2, or the largest number."""
-    return clip((0.5 * x - 0.5 * mean) * (2.0 * ops.exp(-log_variance)))
+    residual, precision = x - mean, ops.exp(-log_variance)
+    halved = (0.5 * x - 0.5 * mean) * (2.0 * precision)  # for what is too large; what is tiny would be flushed to zero
+    return clip(ops.where(ops.isfinite(residual), residual * precision, halved))
 
 
 def _cost_of_fit(x, mean, log_variance):

@@ -54,7 +54,8 @@ def test_blocks_train_as_single_steps_do():
 
 @pytest.mark.parametrize("kind", ["arrays", "dataset"])
 def test_a_batch_shape_is_compiled_once(kind):
-    """Full batches in one program, the short last one in another: two traces, however many epochs and calls."""
+    """Full batches in one program, the short last one in another or, if a block is the epoch, in the same; however
+    many epochs and calls there are."""
     data = {"x": X, "batch_size": 8}
     if kind == "dataset":
         data = {"x": tf.data.Dataset.from_tensor_slices(X).batch(8)}
@@ -64,7 +65,7 @@ def test_a_batch_shape_is_compiled_once(kind):
         vae.fit(**data, epochs=3, validation_data=data["x"], verbose=0)
         vae.evaluate(**data, verbose=0)
     for function in (vae.train_function, vae.test_function):
-        assert function.program.experimental_get_tracing_count() == 2
+        assert function.program.experimental_get_tracing_count() == (1 if kind == "arrays" else 2)
         assert function.step.experimental_get_tracing_count() == 2
 
 
@@ -316,7 +317,8 @@ def test_batches_that_cannot_be_stacked_are_left_to_keras_and_it_is_said(caplog)
 def test_nothing_of_a_training_step_is_outside_its_program():
     vae, _ = trained(epochs=1, compiled={"jit_compile": True})
     block = (tf.constant(X[:48].reshape(6, 8, 8, 8, 1)),)
-    compiled = vae.train_function.program.experimental_get_compiler_ir(block, tf.constant(6))("optimized_hlo")
+    rest = (tf.constant(X[None, 48:]),)
+    compiled = vae.train_function.program.experimental_get_compiler_ir(block, tf.constant(6), rest)("optimized_hlo")
     assert compiled.count(" while(") == 1  # the loop over the batches; everything else is within it
     outside = re.findall(r" (?:infeed|outfeed|send|recv|custom-call)\(.*", compiled)
     assert not outside
