@@ -24,15 +24,14 @@ tfd = tfp.distributions
 
 # Whether XLA computes a product with a vector in one loop with what makes the matrix: on a CPU, since TensorFlow 2.21.
 # (Earlier the loop takes a number at a time; on a GPU a sum is as good, and no product is rounded to TensorFloat-32.)
-SUMS_AS_PRODUCTS = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21) and not tf.config.list_physical_devices(
-    "GPU"
-)
-
-# Bytes that a tensor's memory begins at a multiple of.
-ALIGNMENT = 64
+ON_CPU = not tf.config.get_visible_devices("GPU")
+SUMS_AS_PRODUCTS = ON_CPU and tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 
 # Numbers that such a product adds up: its error grows with their number, as that of a sum by halves does not.
 LONGEST_SUM = 1024
+
+# Bytes that a tensor's memory begins at a multiple of.
+ALIGNMENT = 64
 
 
 def xla_compile(function):
@@ -123,6 +122,11 @@ def first_row():
     return getattr(_place, "first_row", 0)
 
 
+def seed_for_rows(seed, distribution):
+    """The seed for a batch's draws: on a replica another than elsewhere, unless the distribution draws row by row."""
+    return seed if getattr(distribution, "draws_by_row", False) else fold_in(seed, first_row())
+
+
 def xla_choice(layers):
     """Whether a training step through these layers is best compiled whole, and why, in words.
 
@@ -132,9 +136,8 @@ def xla_choice(layers):
     unable = [layer.name for layer in layers if not layer.supports_jit]
     if unable:
         return False, f"layer {unable[0]!r} cannot be compiled"
-    on_cpu = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
     kinds = {kind for layer in layers for kind in type(layer).__mro__}
-    if on_cpu and any("Conv" in kind.__name__ and kind.__module__.startswith("keras.") for kind in kinds):
+    if ON_CPU and any("Conv" in kind.__name__ and kind.__module__.startswith("keras.") for kind in kinds):
         return False, "on a CPU, convolutions are faster outside XLA"
     return True, "no layer is faster outside XLA"
 

@@ -26,7 +26,8 @@ LIKELY_BATCH_SIZE = 128  # where it is not known before training
 class BlockFunction:
     """What Keras calls with an iterator of batches: runs `step` on the next `steps_per_execution` of them.
 
-    A batch shape costs one compilation. The short last batch of an epoch has a program of its own, of one step.
+    A batch shape costs one compilation, and another where more batches come at once than before. The short last batch
+    of an epoch has a program of its own, of one step; or, where one block is the whole epoch, is part of that block's.
 
     Args:
         model: whose `steps_per_execution` says how many batches a call takes.
@@ -34,12 +35,14 @@ class BlockFunction:
         jit_compile: whether a block is one XLA program, or TensorFlow runs it.
         fallback: Keras's own function of an iterator, for batches that cannot be stacked: ragged or sparse ones.
         make_ready: called with a batch before it is run, to create what a loop cannot.
+        labels: whether `step` looks at labels; else it is not given any.
     """
 
-    def __init__(self, model, step, jit_compile, fallback, make_ready):
+    def __init__(self, model, step, jit_compile, fallback, make_ready, labels=False):
         self.model = model
         self.make_ready = make_ready
         self.fallback = fallback
+        self.labels = labels
         self.step = tf.function(step, autograph=False, reduce_retracing=True)
         self.program = tf.function(self._run, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
         self.has_fallen_back = False
@@ -69,17 +72,17 @@ class BlockFunction:
         elements = itertools.islice(iterator, at_once)
         first = next(elements, None)
         if isinstance(first, backend.Block):  # all that one call takes
-            steps, has_rest = int(first.steps), _length(first.rest) > 0
-            block = self._with_room(first.batches, steps) if steps else None
-            if has_rest and steps and steps == _length(block):  # elsewhere the rest is one of those that a block holds
-                yield block, steps, first.rest
+            steps, rest = int(first.steps), self._for_step(first.rest)
+            block = self._with_room(self._for_step(first.batches), steps) if steps else None
+            if steps and steps == _length(block) and _length(rest):  # elsewhere a block has room for one batch more
+                yield block, steps, rest
             else:
                 if steps:
                     yield block, steps
-                if has_rest:
-                    yield first.rest, 1
+                if _length(rest):
+                    yield rest, 1
         elif first is not None:
-            batches = map(_without_optionals, itertools.chain([first], elements))
+            batches = (self._for_step(_without_optionals(each)) for each in itertools.chain([first], elements))
             # All are fetched before any is run, so that data which cannot be had stops training between blocks.
             for signature, run in itertools.groupby(list(batches), _signature):
                 run = list(run)
@@ -88,13 +91,23 @@ class BlockFunction:
                 else:
                     yield self._with_room(_map(lambda *parts: tf.stack(parts), *run), at_once), len(run)
 
+    def _for_step(self, batch):
+        """The batch as `step` takes it; labels may be what no program can hold: text, say."""
+        if self.labels:
+            return batch
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        return x, None, sample_weight
+
     def _with_room(self, block, most):
         """The block, padded to the room of a program that there is for such batches; or else one is made for it.
 
-        The first block of a kind is the fullest, as a rule; where one is fuller, the next program has room for `most`.
+        The first block of a kind is the fullest, as a rule; where one is fuller, the next program has room for `most`;
+        and for far fewer, as where each batch is watched, there is one of their own.
         """
         kind = _signature(block, axis=1)
         size = _length(block)
+        if self.room.get(kind, size) > 4 * size:
+            kind = (*kind, size)
         room = self.room.setdefault(kind, size)
         if size > room:
             room = self.room[kind] = max(size, most)
@@ -153,13 +166,15 @@ def steps_at_once(feed, example_work, bounds=(), before=None):
     return min(near, key=lambda steps: (-(feed.num_batches or 0) % steps, abs(steps - usual)))
 
 
-def asks_for_batches(callback):
-    """Whether a callback does anything at the batches of training, and so must see each of them."""
+def asks_for_batches(callback, phases=("train", "test")):
+    """Whether a callback does anything at the batches of these phases, and so must see each of them."""
     callbacks = keras.callbacks
     if isinstance(callback, (callbacks.CallbackList, list, tuple)):
-        return any(asks_for_batches(each) for each in getattr(callback, "callbacks", callback))
+        return any(asks_for_batches(each, phases) for each in getattr(callback, "callbacks", callback))
     kind = type(callback)
-    hooks = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+    hooks = [f"on_{phase}_batch_{moment}" for phase in phases for moment in ("begin", "end")]
+    if "train" in phases:
+        hooks += ["on_batch_begin", "on_batch_end"]
     if any(name in vars(callback) for name in hooks):  # a LambdaCallback's
         return True
     # Of Keras's own, those that look at batches only if they are told to.

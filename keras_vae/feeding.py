@@ -46,7 +46,7 @@ class Feed:
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
 
-    def replace_arrays(self, num_steps, as_blocks, steps_name, shuffle=False, strategy=None):
+    def replace_arrays(self, num_steps, as_blocks, steps_name, shuffle=False, labels=False, strategy=None):
         """Replaces arrays among the arguments by a data set of their batches.
 
         Left to Keras are arrays with class weights, and numbers of steps that elements do not divide.
@@ -56,6 +56,7 @@ class Feed:
             as_blocks: whether an element holds as many batches, as a `Block`, or one.
             steps_name: of the method's argument for the number of batches, which the data set does not tell.
             shuffle: as of `fit`.
+            labels: whether y is used; else it is left out.
             strategy: a `tf.distribute` strategy, whose workers must see one order.
 
         Raises:
@@ -64,18 +65,21 @@ class Feed:
         if not self._is_arrays:
             return
         given = self.given
-        weight = given.get("sample_weight")
-        # Labels are ignored; but Keras drops the weights of data without any.
-        arrays = (given["x"],) if weight is None else (given["x"], weight, weight)
-        lengths = [part.shape[0] for part in keras.tree.flatten(arrays)]
+        y, weight = given.get("y") if labels else None, given.get("sample_weight")
+        parts = {"x": given["x"], "y": y, "sample_weight": weight}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        lengths = [leaf.shape[0] for leaf in keras.tree.flatten(list(parts.values()))]
         if len(set(lengths)) > 1:
-            raise ValueError(f"Expected x and sample_weight to hold as many examples; received lengths {lengths}")
+            raise ValueError(f"Expected {' and '.join(parts)} to hold as many examples; received lengths {lengths}")
+        # Keras drops the weights of data without labels; any will do.
+        y = weight if y is None else y
+        arrays = tuple(part for part in (given["x"], y, weight) if part is not None)
         steps = self.steps or self.num_batches
-        # Blocks end with an epoch; where several epochs, or batches, make up one of Keras's, calls must fit in exactly.
-        whole = steps % num_steps == 0 and (not as_blocks or self.num_batches % num_steps == 0)
-        fits = steps <= self.num_batches and (whole or (as_blocks and not self.steps))
+        # Blocks end with an epoch: where it takes several, or parts, to make up one of Keras's, calls must fit in.
+        as_blocks = as_blocks and (not self.steps or steps % num_steps == self.num_batches % num_steps == 0)
+        fits = steps <= self.num_batches and (as_blocks or steps % num_steps == 0)
         if given.get("class_weight") is not None or not fits:
-            given["y"] = weight if given.get("class_weight") is None else given.get("y")
+            given["y"] = given.get("y") if given.get("class_weight") is not None else y
             return
         seed = backend.agreed(random.randrange(2**31), strategy)
         dataset = backend.array_dataset(arrays, self.batch_size, num_steps if as_blocks else None, shuffle, seed)

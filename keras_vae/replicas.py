@@ -102,7 +102,7 @@ class ReplicaFunction:
         """Gradients and changes of state from a share of a batch: of values, not variables."""
         model, (total, first_row, size) = self.model, rows
         size = tf.cast(size, tf.float32)
-        share = size / tf.cast(total, tf.float32)
+        share = size / tf.cast(total, tf.float32)  # of the batch
         before = [self._before(variable, value, replica) for variable, value in zip(self._state(), state, strict=True)]
         variables = [*self._constants(), *self._state(), *model.trainable_variables]
         values = [*constants, *before, *weights]
@@ -110,7 +110,7 @@ class ReplicaFunction:
         with scope, backend.rows_from(first_row), tf.GradientTape() as tape:
             tape.watch(weights)
             loss = model.track(x, sample_weight, size, self.training)
-            loss = tf.where(size > 0, share * loss, 0.0) * scale
+            loss = _zero_unless(size > 0, tf.cast(share, loss.dtype) * loss) * tf.cast(scale, loss.dtype)
         gradients = None
         if self.training:
             gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -122,8 +122,11 @@ class ReplicaFunction:
                 if _is_draw_count(variable):
                     changes[str(index)] = (new - value)[1]
                 else:
-                    weighed = new if self._is_metric(variable) else new * tf.cast(share, new.dtype)
-                    changes[str(index)] = _zero_unless(size > 0, weighed)
+                    if not self._is_metric(variable):
+                        # Numbers that cannot be averaged, a layer's count of calls say, are the first replica's.
+                        is_mean = new.dtype.is_floating
+                        new = new * tf.cast(share, new.dtype) if is_mean else _zero_unless(replica == 0, new)
+                    changes[str(index)] = _zero_unless(size > 0, new)
         return gradients, changes
 
     def _before(self, variable, value, replica):
@@ -219,6 +222,16 @@ class _Recording(keras.StatelessScope):
     def add_update(self, update):
         self.assigned.add(id(update[0]))
         super().add_update(update)
+
+
+def check_strategy(strategy):
+    """Raises ValueError unless a model can be trained under this strategy."""
+    kinds = tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy
+    if not isinstance(strategy, kinds):
+        raise ValueError(
+            "Expected the strategy to be a tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy; received: "
+            f"{type(strategy).__name__}"
+        )
 
 
 def adopt(optimizer, strategy):

@@ -2,6 +2,8 @@
 
 import contextlib
 import inspect
+import logging
+import threading
 
 import keras
 from keras import ops
@@ -12,6 +14,11 @@ from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
 from keras_vae.replicas import PredictFunction, ReplicaFunction
+
+logger = logging.getLogger("keras_vae")
+
+# Of the step that a thread is at: replicas have a thread each.
+_step = threading.local()
 
 
 class TermTrainer(keras.Model):
@@ -35,9 +42,10 @@ class TermTrainer(keras.Model):
         self.target = target
         self._elbo_tracker = keras.metrics.Mean(name="elbo")
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
-        self._sample_weight = None  # [B], of the batch that a step is at
         self._usual_steps = None  # a block's, as last chosen
         self._is_replicated = backend.has_strategy()
+        if self._is_replicated:
+            replicas.check_strategy(self.distribute_strategy)
 
     def add_terms(self, terms, training):
         """Adds each term's weighted mean over the batch to the model's losses."""
@@ -74,8 +82,9 @@ class TermTrainer(keras.Model):
         if steps_per_execution != "auto":
             contract.check_positive_integer("compile", "steps_per_execution", steps_per_execution)
         self._compile_request = {"jit_compile": jit_compile, "steps_per_execution": steps_per_execution}
+        self._why = "as asked"
         if jit_compile == "auto" and not kwargs.get("run_eagerly"):
-            jit_compile, _ = backend.xla_choice(self._flatten_layers())
+            jit_compile, self._why = self._best_compilation()
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
         with self.distribute_strategy.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
@@ -102,6 +111,8 @@ class TermTrainer(keras.Model):
             check_data: False to trust the data unseen. By default arrays are looked at before training, and batches
                 that come from elsewhere before they are trained on, for values that the likelihood cannot score.
 
+        With `steps_per_epoch`, an epoch over arrays begins where the last one ended, and goes round at their end.
+
         Returns:
             A `keras.callbacks.History`.
 
@@ -109,6 +120,7 @@ class TermTrainer(keras.Model):
             ValueError: the data is empty, not finite, outside the likelihood's support, or of another shape than the
                 decoder's event.
         """
+        self._assert_compile_called("fit")
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
@@ -143,11 +155,12 @@ class TermTrainer(keras.Model):
         """
         if "_use_cached_eval_dataset" in kwargs:  # from within `fit`, which has looked at the data
             return super().evaluate(*args, **kwargs)
+        self._assert_compile_called("evaluate")
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
         with DataCheck(self, enabled=check_data) as check:
             spec = self.take_data(given, check, "x")
             feed = Feed(given, spec, given.get("batch_size"), given.get("steps"))
-            with self._steps_at_once([feed], given.get("callbacks")):
+            with self._steps_at_once([feed], given.get("callbacks"), ("test",)):
                 self._replace_arrays(feed, "steps")
                 result = super().evaluate(**given)
             if self._elbo_tracker.count == 0:
@@ -163,9 +176,10 @@ class TermTrainer(keras.Model):
                 metric.reset_state()
 
     def _get_metrics_result_or_logs(self, logs):
-        # Keras computes every result anew, in case a step ran late or returned something else.
-        ours = type(self).train_step is TermTrainer.train_step and type(self).test_step is TermTrainer.test_step
-        return logs if ours and logs else super()._get_metrics_result_or_logs(logs)
+        # Keras computes every result anew, in case a step ran late or returned something else. An epoch without a batch
+        # has the logs of the one before.
+        are_results = self._steps_are_ours and logs and self._elbo_tracker.count > 0
+        return logs if are_results else super()._get_metrics_result_or_logs(logs)
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
@@ -228,6 +242,11 @@ class TermTrainer(keras.Model):
             self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
         if self._is_replicated and self.built:
             replicas.check_made_in_scope(self)
+        if self.compiled and self._compile_request["jit_compile"] == "auto" and not self.run_eagerly:
+            best, self._why = self._best_compilation()  # now that all layers are there
+            if best != self.jit_compile:
+                self.jit_compile = best
+                self.train_function = self.test_function = self.predict_function = None
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
         if spec is not None and self._is_replicated and self.compiled:
@@ -246,24 +265,36 @@ class TermTrainer(keras.Model):
     @property
     def compilation(self):
         """How training steps are compiled, and why, in words."""
-        chosen = "as asked"
-        if self._compile_request["jit_compile"] == "auto":
-            _, chosen = backend.xla_choice(self._flatten_layers())
         if self.run_eagerly:
             return "run eagerly, as asked"
         if not self.jit_compile:
-            return f"loss ops as XLA programs, networks outside ({chosen})"
-        return (
-            f"{'an XLA program a replica, optimizer outside' if self._is_replicated else 'one XLA program'} ({chosen})"
-        )
+            return f"loss ops as XLA programs, networks outside ({self._why})"
+        where = " a replica, the optimizer outside" if self._is_replicated else ""
+        return f"one XLA program{where} ({self._why})"
+
+    def _best_compilation(self):
+        """Whether training steps are best compiled whole, and why, in words."""
+        layers = list(self._flatten_layers())
+        if self._is_replicated and not self._steps_are_ours:
+            return False, "a step of one's own, on several devices"
+        if self._is_replicated and any(getattr(layer, "synchronized", False) for layer in layers):
+            return False, "a layer that synchronizes devices"
+        return backend.xla_choice(layers)
+
+    @property
+    def _steps_are_ours(self):
+        """Whether no subclass has a step, or a loss of one, of its own."""
+        parts = ("train_step", "test_step", "compute_loss")
+        return all(getattr(type(self), part) is getattr(TermTrainer, part) for part in parts)
 
     @contextlib.contextmanager
-    def _steps_at_once(self, feeds, callbacks=None):
+    def _steps_at_once(self, feeds, callbacks=None, phases=("train", "test")):
         """Within, `steps_per_execution` is what suits the data, unless it was asked for by number."""
         asked = self.steps_per_execution
         if self._compile_request["steps_per_execution"] == "auto":
             work = self.count_params() * self.objective.num_samples if self.built else 0
-            watched = callbacks is not None and asks_for_batches(callbacks)
+            watched = callbacks is not None and asks_for_batches(callbacks, phases)
+            watched = watched or (self._is_replicated and not self._steps_are_ours)  # Keras's function takes one
             # Without `Block`s, which end with an epoch, it is for the number of steps to do so.
             bounds = [feed.steps or (None if self._takes_blocks else feed.num_batches) for feed in feeds]
             if not watched:
@@ -288,15 +319,19 @@ class TermTrainer(keras.Model):
 
     def _replace_arrays(self, feed, steps_name, shuffle=False):
         strategy = self.distribute_strategy
-        feed.replace_arrays(self.steps_per_execution, self._takes_blocks, steps_name, shuffle, strategy)
+        labels = not self._steps_are_ours
+        feed.replace_arrays(self.steps_per_execution, self._takes_blocks, steps_name, shuffle, labels, strategy)
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""
         if self._is_replicated:
-            ours = TermTrainer.train_step if training else TermTrainer.test_step
-            is_ours = getattr(step, "__func__", None) is ours
-            return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly) if is_ours else stock
-        return stock if self.run_eagerly else BlockFunction(self, step, self.jit_compile, stock, self._make_ready)
+            if self._steps_are_ours:
+                return ReplicaFunction(self, training, self.jit_compile, self.run_eagerly)
+            logger.warning("A step of one's own, on several devices: stepping by Keras's own function.")
+            return stock
+        if self.run_eagerly:
+            return stock
+        return BlockFunction(self, step, self.jit_compile, stock, self._make_ready, labels=not self._steps_are_ours)
 
     def _make_ready(self, batch):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
@@ -314,8 +349,13 @@ class TermTrainer(keras.Model):
     def _step_on(self, data):
         """Makes a step's sample weights known to `call`, which Keras does not hand them to."""
         _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
+        _step.sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
         try:
             yield
         finally:
-            self._sample_weight = None
+            _step.sample_weight = None
+
+    @property
+    def _sample_weight(self):
+        """`[B]`, of the batch that a step is at, or None."""
+        return getattr(_step, "sample_weight", None)

@@ -65,7 +65,8 @@ class VAE(TermTrainer):
         posterior = self.encode(x, training=training)  # q(z|x): batch [B], event [D]
         contract.check_reparameterized(posterior)
         prior = self._prior_for(posterior)  # p(z): batch [], event [D]
-        z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(self.seed_generator))  # [S, B, D]
+        seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
+        z = posterior.sample(self.objective.num_samples, seed=seed)  # [S, B, D]
         likelihood = self.decode(z, training=training)  # p(x|z): batch [S, B], event = shape of one x
         draw = ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
         terms = contract.check_terms(self.objective, self.objective(draw))  # {"nll": [B], "kl": [B], ...}, in nats

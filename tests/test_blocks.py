@@ -105,6 +105,23 @@ def test_a_callback_sees_every_batch_it_asks_for(jit_compile):
     assert len({loss for _, loss in watcher.ended}) == 7
 
 
+@pytest.mark.parametrize("phase, method", [("train", "fit"), ("test", "evaluate")])
+def test_each_phase_s_callbacks_see_its_batches(phase, method):
+    """And a batch that is watched goes through a program of one step, whatever blocks there were before."""
+    seen = []
+    watch = callbacks.LambdaCallback(**{f"on_{phase}_batch_end": lambda batch, logs: seen.append(batch)})
+    vae, _ = trained(validation_data=X)
+    getattr(vae, method)(X, batch_size=8, verbose=0, callbacks=[watch])
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    function = vae.train_function if phase == "train" else vae.test_function
+    assert sorted(function.room.values()) == [1, 6]
+
+
+def test_batches_are_asked_for_by_phase():
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    assert asks_for_batches(watch) and asks_for_batches(watch, ("train",)) and not asks_for_batches(watch, ("test",))
+
+
 def test_a_callback_can_stop_training_at_a_batch():
     class Stopper(callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -193,6 +210,16 @@ def test_steps_asked_for_are_kept_to_exactly(steps_per_epoch, validation_steps):
     assert vae.seed_generator.state[1] == drawn
 
 
+@pytest.mark.parametrize("steps_per_epoch", [3, 5, 7])
+def test_a_callback_that_watches_batches_changes_none_of_them(steps_per_epoch):
+    """Epochs go on where the last one ended, and round, whether the steps divide the seven batches or not."""
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    options = {"epochs": 3, "steps_per_epoch": steps_per_epoch, "shuffle": False}
+    (one, expected), (other, history) = trained(**options), trained(callbacks=[watch], **options)
+    assert one.optimizer.iterations == other.optimizer.iterations == 3 * steps_per_epoch
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
+
+
 def test_steps_per_execution_is_kept_if_given_and_saved_as_asked(tmp_path):
     vae, _ = trained(compiled={"steps_per_execution": 3})
     assert vae.steps_per_execution == 3
@@ -272,6 +299,42 @@ def test_validation_split_takes_the_last_rows():
     assert vae.optimizer.iterations == other.optimizer.iterations == 5
 
 
+def test_a_step_of_one_s_own_is_given_the_labels():
+    seen = []
+
+    class Labelled(keras_vae.VAE):
+        def train_step(self, data):
+            _, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+            seen.append((y.shape, y.dtype, weight is None))
+            return super().train_step(data)
+
+    like = gaussian_vae()
+    vae = Labelled(like.encoder, like.decoder, seed=0)
+    vae.compile("adam")
+    vae.fit(X, np.arange(50), batch_size=10, verbose=0)
+    assert seen == [((10,), "int64", True)]
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_labels_of_text_do_not_reach_a_program(jit_compile):
+    labels = np.array([f"digit {i}" for i in range(50)])
+    _, expected = trained(epochs=1, shuffle=False, compiled={"jit_compile": jit_compile})
+    data = tf.data.Dataset.from_tensor_slices((X, labels)).batch(8)
+    _, history = trained(data, batch_size=None, epochs=1, compiled={"jit_compile": jit_compile})
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+
+
+def test_an_epoch_without_a_batch_has_no_numbers_of_the_one_before():
+    def batches():
+        for start in range(0, 40, 8):
+            yield X[start : start + 8]
+
+    vae = gaussian_vae()
+    vae.compile("adam")
+    history = vae.fit(batches(), steps_per_epoch=5, epochs=2, verbose=0).history
+    assert history["loss"][0] > 0 and history["loss"][1:] in ([], [0.0])
+
+
 def test_lengths_that_differ_are_refused():
     vae = gaussian_vae()
     vae.compile("adam")
@@ -301,6 +364,7 @@ def test_batches_that_cannot_be_stacked_are_left_to_keras_and_it_is_said(caplog)
         jit_compile=False,
         fallback=lambda iterator: seen.extend(iterator) or {"loss": len(seen)},
         make_ready=None,
+        labels=True,
     )
     sparse = [(tf.sparse.from_dense([[1.0, 0.0]]),) for _ in range(3)]
     with caplog.at_level(logging.WARNING, logger="keras_vae"):

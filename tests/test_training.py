@@ -542,3 +542,9 @@ def test_jit_compile_is_checked_and_never_positional():
         gaussian_vae().compile("adam", jit_compile="yes")
     with pytest.raises(TypeError):
         gaussian_vae().compile("adam", None, ["mse"])
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_before_compile_it_says_so(method):
+    with pytest.raises(ValueError, match="compile"):
+        getattr(gaussian_vae(), method)(X)

@@ -71,6 +71,73 @@ def test_replicas_draw_different_noise():
     assert len(np.unique(outputs["nll"])) == 8
 
 
+def test_replicas_draw_different_noise_from_a_posterior_that_does_not_draw_by_row():
+    """Two rows alike, one on each replica, with TFP's own multivariate normal."""
+
+    class Diagonal(layers.Layer):
+        def call(self, features):
+            mean, log_scale = keras.ops.split(features, 2, axis=-1)
+            return keras_vae.backend.tfd.MultivariateNormalDiag(mean, keras.ops.exp(log_scale))
+
+        def compute_output_spec(self, features):
+            return keras.KerasTensor((features.shape[0], features.shape[1] // 2))
+
+    def build():
+        keras.utils.set_random_seed(0)
+        encoder = keras.Sequential([layers.Flatten(), layers.Dense(4), Diagonal()])
+        return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), seed=0)
+
+    vae = made(2, build=build)
+    vae.build((None, 8, 8, 1))
+    first, second = vae.predict(np.repeat(X[:1], 2, axis=0), batch_size=2, verbose=0)["nll"]
+    assert first != second
+    estimates = vae.log_likelihood(np.repeat(X[:1], 2, axis=0), num_samples=3, batch_size=2, verbose=0)
+    assert estimates[0] != estimates[1]
+
+
+class Counting(layers.Layer):
+    """Counts its calls, in an integer."""
+
+    def build(self, input_shape):
+        self.calls = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1)
+        return x
+
+
+@pytest.mark.slow
+def test_state_that_cannot_be_averaged_is_the_first_replica_s():
+    def build():
+        encoder = keras.Sequential([layers.Flatten(), Counting(), IndependentNormal(2)])
+        return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), seed=0)
+
+    vae, _ = fitted(2, build=build)  # two epochs of three batches
+    assert vae.encoder.layers[1].calls == 6
+
+
+@pytest.mark.slow
+def test_a_step_of_one_s_own_is_left_to_keras_without_xla(caplog):
+    class Own(keras_vae.VAE):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    def build():
+        like = gaussian_vae()
+        return Own(like.encoder, like.decoder, seed=0)
+
+    vae, history = fitted(2, build=build, data=lambda: {"x": X[:32]})
+    assert "A step of one's own, on several devices" in caplog.text
+    assert not vae.jit_compile and "a step of one's own, on several devices" in vae.compilation
+    assert history["loss"][1] < history["loss"][0]
+
+
+def test_another_strategy_is_refused():
+    message = r"to be a tf\.distribute\.MirroredStrategy or .*received: OneDeviceStrategy"
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope(), pytest.raises(ValueError, match=message):
+        gaussian_vae()
+
+
 def test_a_gradient_that_is_not_finite_on_one_replica_skips_the_step_on_both():
     def build():
         return gaussian_vae(dtype="mixed_float16")
@@ -171,6 +238,7 @@ def convolutional():
         {"build": bernoulli_vae},
         {"build": convolutional},
         {"build": convolutional, "jit_compile": True},
+        {"build": lambda: gaussian_vae(dtype="float64")},
     ],
     ids=str,
 )

@@ -50,7 +50,7 @@ class ImportanceSampler(keras.Model):
     def call(self, x):
         target = self.vae.target_of(x)
         posterior, prior = self.vae.encode(x), self.vae.prior()
-        seed = backend.stateless_seed(self.seed_generator)
+        seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
         num_samples = ops.convert_to_tensor(self.num_samples)
 
         def log_weights(start):

@@ -21,6 +21,8 @@ class FusedNormal(tfd.Independent):
         event_ndims: how many trailing axes make up one event.
     """
 
+    draws_by_row = True  # a row's draw does not depend on how many there are: see `ops.noise`
+
     def __init__(self, loc, log_variance, event_ndims, name="FusedNormal"):
         parameters = dict(locals())
         self._loc, self._log_variance, self._event_ndims = loc, log_variance, event_ndims
