@@ -11,7 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import datasets
 
 logger = logging.getLogger("keras_vae")
 
@@ -71,7 +71,7 @@ class BlockFunction:
         at_once = self.model.steps_per_execution
         elements = itertools.islice(iterator, at_once)
         first = next(elements, None)
-        if isinstance(first, backend.Block):  # all that one call takes
+        if isinstance(first, datasets.Block):  # all that one call takes
             steps, rest = int(first.steps), self._for_step(first.rest)
             block = self._with_room(self._for_step(first.batches), steps) if steps else None
             if steps and steps == _length(block) and _length(rest):  # elsewhere a block has room for one batch more

@@ -7,7 +7,7 @@ import types
 import keras
 import numpy as np
 
-from keras_vae import backend, contract, target
+from keras_vae import contract, datasets, target
 
 
 class DataCheck:
@@ -53,7 +53,7 @@ class DataCheck:
             return data
         if is_empty(data):
             raise empty(name)
-        if backend.is_dataset(data):
+        if datasets.is_dataset(data):
             return self._looked_at_dataset(data, name)
         if isinstance(data, types.GeneratorType):
             return (look_at_batch(index, element) for index, element in enumerate(data))
@@ -102,19 +102,19 @@ class DataCheck:
 
         def examine(element):
             x = keras.utils.unpack_x_y_sample_weight(element)[0]
-            parts = [part for part in self._parts(x, name) if backend.is_dense_number(part[0])]
+            parts = [part for part in self._parts(x, name) if datasets.is_dense_number(part[0])]
 
             def look(index, *arrays):
                 for array, (_, part_name, support) in zip(arrays, parts, strict=True):
                     self._look_at_part(array, part_name, support, f" of batch {index}")
 
             bounds = [(part, *(support or (-math.inf, math.inf))[:2]) for part, _, support in parts]
-            suspect = backend.any_outside(bounds) | backend.shape_differs(
+            suspect = datasets.any_outside(bounds) | datasets.shape_differs(
                 target.pick(x, self.model.target), self.model.event_shape
             )
             return suspect, [part for part, _, _ in parts], look
 
-        return backend.inspect_dataset(dataset, examine)
+        return datasets.inspect_dataset(dataset, examine)
 
 
 def _error_in(x, name, support=None, where=""):
@@ -181,8 +181,8 @@ def is_empty(data):
     """Whether `data` is known to hold nothing."""
     if data is None or isinstance(data, types.GeneratorType):
         return data is None
-    if backend.is_dataset(data):
-        return backend.is_empty_dataset(data)
+    if datasets.is_dataset(data):
+        return datasets.is_empty_dataset(data)
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches == 0
     return holds_arrays(data) and any(leaf.shape[:1] == (0,) for leaf in keras.tree.flatten(data))
@@ -198,8 +198,8 @@ def peek(data):
 
     The spec is None where it cannot be known. A generator that yields nothing comes back as None.
     """
-    if backend.is_dataset(data):
-        element = backend.dataset_spec(data)
+    if datasets.is_dataset(data):
+        element = datasets.dataset_spec(data)
     elif isinstance(data, keras.utils.PyDataset):
         element = None if is_empty(data) else data[0]
     elif isinstance(data, types.GeneratorType):

@@ -5,7 +5,7 @@ import random
 
 import keras
 
-from keras_vae import backend
+from keras_vae import backend, datasets
 from keras_vae.data_check import holds_arrays
 
 PARTS = ("x", "y", "sample_weight")
@@ -41,8 +41,8 @@ class Feed:
             num_rows = keras.tree.flatten(x)[0].shape[0]
             self.batch_size = batch_size or (math.ceil(num_rows / steps) if steps else 32)
             self.num_batches = math.ceil(num_rows / self.batch_size)
-        elif backend.is_dataset(x):
-            self.num_batches = backend.num_batches(x)
+        elif datasets.is_dataset(x):
+            self.num_batches = datasets.num_batches(x)
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
 
@@ -82,7 +82,7 @@ class Feed:
             given["y"] = given.get("y") if given.get("class_weight") is not None else y
             return
         seed = backend.agreed(random.randrange(2**31), strategy)
-        dataset = backend.array_dataset(arrays, self.batch_size, num_steps if as_blocks else None, shuffle, seed)
+        dataset = datasets.array_dataset(arrays, self.batch_size, num_steps if as_blocks else None, shuffle, seed)
         given.update({**dict.fromkeys(PARTS), "x": dataset, "batch_size": None, steps_name: steps})
         if steps_name == "steps_per_epoch":
             given["shuffle"] = False  # done; Keras would warn that it does not

@@ -20,8 +20,8 @@ from keras_vae import backend
 class ReplicaFunction:
     """What Keras calls with an iterator of global batches: trains or tests on the next `steps_per_execution` of them.
 
-    Layers with a batch's statistics see their replica's share, unless they synchronize; their moving averages, like all
-    floating-point state, become the shares' weighted mean.
+    Layers with a batch's statistics see their replica's share; their moving averages, like all floating-point state,
+    become the shares' weighted mean. What a metric holds must add up, as sums and counts do.
 
     Args:
         model: a `TermTrainer`, made in its strategy's scope.

@@ -277,8 +277,6 @@ class TermTrainer(keras.Model):
         layers = list(self._flatten_layers())
         if self._is_replicated and not self._steps_are_ours:
             return False, "a step of one's own, on several devices"
-        if self._is_replicated and any(getattr(layer, "synchronized", False) for layer in layers):
-            return False, "a layer that synchronizes devices"
         return backend.xla_choice(layers)
 
     @property

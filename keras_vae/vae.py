@@ -6,7 +6,7 @@ import types
 import keras
 from keras import ops
 
-from keras_vae import backend, contract, target
+from keras_vae import backend, contract, datasets, target
 from keras_vae.data_check import DataCheck, holds_arrays
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
 from keras_vae.layers.unflattened import Unflattened
@@ -157,10 +157,10 @@ class VAE(TermTrainer):
         given = {"x": x}
         with DataCheck(self, enabled=check_data) as check:
             spec = self.take_data(given, check, "x")
-            if backend.is_dataset(given["x"]):
-                given["x"] = backend.rebatched(given["x"], batch_size)
+            if datasets.is_dataset(given["x"]):
+                given["x"] = datasets.rebatched(given["x"], batch_size)
             elif holds_arrays(given["x"]):
-                given["x"] = backend.batched(given["x"], batch_size)
+                given["x"] = datasets.batched(given["x"], batch_size)
             elif spec is not None:
                 batch_size = target.pick(spec, self.target).shape[0] or batch_size
             sampler = self._sampler(batch_size)

@@ -19,22 +19,26 @@ ARROWS = {
     "backend": set(),
     "version": set(),
     "target": set(),
+    "datasets": set(),
     "ops": {"backend"},
     "scales": {"ops", "backend"},
     "contract": {"backend"},
     "layers": {"scales", "ops", "backend"},
     "priors": {"layers"},
     "objectives": {"contract", "backend"},
-    "data_check": {"contract", "target", "backend"},
-    "feeding": {"data_check", "backend"},
-    "blocks": {"backend"},
+    "data_check": {"contract", "target", "datasets"},
+    "feeding": {"data_check", "datasets", "backend"},
+    "blocks": {"datasets"},
     "replicas": {"backend"},
     "evaluation": {"replicas", "backend"},
     "training": {"feeding", "blocks", "replicas", "objectives", "data_check", "contract", "target", "backend"},
-    "vae": {"training", "evaluation", "priors", "objectives", "layers", "data_check", "contract", "target", "backend"},
+    "vae": {
+        *("training", "evaluation", "priors", "objectives", "layers"),
+        *("data_check", "contract", "datasets", "target", "backend"),
+    },
 }
 
-KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/blocks.py", "keras_vae/replicas.py"}
+KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/datasets.py", "keras_vae/blocks.py", "keras_vae/replicas.py"}
 
 
 def sources():

@@ -63,7 +63,7 @@ def imported():
 
 
 def waits(vae, x, batch_size):
-    """For each epoch, seconds until its first batch was done, less a median batch, in stock steps of one batch."""
+    """For each epoch, seconds until its first batch was done, less a median batch, in steps of one batch."""
     clock = Clock()
     vae.fit(x, batch_size=batch_size, epochs=EPOCHS, verbose=0, callbacks=[clock])
     ends = [[end - begin for begin, end in itertools.pairwise(epoch)] for epoch in clock.epochs]

@@ -48,7 +48,7 @@ class Workload:
 
 
 # Tolerances are five standard deviations over seeds, rounded up, as `spread.py --quick` measured them: 0.3 nats (mlp),
-# 2.6 (conv), 15.7 (frey), 2.8 (samples) and 0.6 (log_p). The full efforts keep those until measured themselves.
+# 2.6 (conv), 15.7 (frey), 2.8 (samples) and 0.6 (log_p). The full efforts keep those.
 WORKLOADS = {
     "mlp": Workload(
         title="MLP 784-500-20, batch 100, MNIST",
