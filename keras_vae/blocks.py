@@ -34,7 +34,7 @@ class BlockFunction:
         step: `train_step` or `test_step`: a batch to a dictionary of logs.
         jit_compile: whether a block is one XLA program, or TensorFlow runs it.
         fallback: Keras's own function of an iterator, for batches that cannot be stacked: ragged or sparse ones.
-        make_ready: called with a batch before it is run, to create what a loop cannot.
+        make_ready: called with the first batch of a shape before it is run, to create what a loop cannot, or refuse it.
         labels: whether `step` looks at labels; else it is not given any.
     """
 
@@ -46,7 +46,7 @@ class BlockFunction:
         self.step = tf.function(step, autograph=False, reduce_retracing=True)
         self.program = tf.function(self._run, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
         self.has_fallen_back = False
-        self.is_ready = False
+        self.ready = set()  # signatures of batches that have been looked at
         self.room = {}  # of a batch signature: for how many such batches its program has room
 
     def __call__(self, iterator):
@@ -116,9 +116,10 @@ class BlockFunction:
         return _map(lambda part: tf.concat([part, tf.repeat(part[-1:], room - size, 0)], 0), block)
 
     def _run_block(self, block, steps, *rest):
-        if not self.is_ready:
+        kind = _signature(block, axis=1)
+        if kind not in self.ready:
             self.make_ready(_map(lambda part: part[0], block))
-            self.is_ready = True
+            self.ready.add(kind)
         return self.program(block, tf.constant(steps), *rest)
 
     def _fall_back(self, batches):

@@ -332,7 +332,14 @@ class TermTrainer(keras.Model):
         return BlockFunction(self, step, self.jit_compile, stock, self._make_ready, labels=not self._steps_are_ours)
 
     def _make_ready(self, batch):
-        """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that."""
+        """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that.
+
+        Raises:
+            ValueError: the batch's x has another shape than the decoder's event.
+        """
+        if self.built and self.event_shape is not None:
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            contract.check_event(self.event_shape, target.pick(x, self.target).shape)
         parts = [self.optimizer, self._compile_metrics]
         if not self.built or any(part is not None and not part.built for part in parts):
             with self.distribute_strategy.scope():
