@@ -19,7 +19,7 @@ setup(
     packages=["keras_vae.ops", *find_packages(include=["keras_vae", "keras_vae.*"])],
     package_dir={"keras_vae": "keras_vae", "keras_vae.ops": "ops"},
     install_requires=[
-        # Both ends of every range were installed and passed the whole test suite; README, "Versions", says with what.
+        # What was installed and tested of every range, and when: README, "Versions".
         "tensorflow>=2.18,<2.22",  # the arrays, autodiff and XLA; 2.18 is the first that TFP 0.25 accepts
         "keras>=3.8,<3.16",  # the Model this library subclasses; 3.8 is of the winter of TensorFlow 2.18
         "tensorflow-probability>=0.25,<0.26",  # the distributions; 0.25 is the first for TensorFlow 2.18 and later
