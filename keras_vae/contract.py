@@ -59,9 +59,25 @@ def check_latent(decoder, latent_shape):
         )
 
 
-def check_event(event_shape, x_shape):
-    """Raises ValueError unless each x, of shape `x_shape[1:]`, has the decoder's event shape."""
-    received = tuple(x_shape[1:])
+def check_event(event_shape, x, name="x"):
+    """Raises ValueError unless each x of a batch `[B, ...]` has the decoder's event shape, part by part."""
+    if isinstance(event_shape, dict):
+        keys = sorted(x) if isinstance(x, dict) else f"a {type(x).__name__}"
+        if keys != sorted(event_shape):
+            raise ValueError(
+                f"Expected {name} to be a dictionary with the keys of the decoder's likelihoods, "
+                f"{sorted(event_shape)}; received {keys}"
+            )
+        for key, shape in event_shape.items():
+            check_event(shape, x[key], f"{name}[{key!r}]")
+        return
+    if isinstance(x, dict):
+        raise ValueError(
+            f"Expected `target` to name the part of {name} that the likelihood scores; received target=None for "
+            f"{name} with keys {sorted(x)}. Set it: VAE(encoder, decoder, target=...); or give each part a likelihood: "
+            "keras_vae.layers.Joint({...})."
+        )
+    received = tuple(x.shape[1:])
     if not compatible(event_shape, received):
         advice = ""
         if event_shape[1:] == received:
@@ -71,7 +87,7 @@ def check_event(event_shape, x_shape):
         elif (*event_shape, 1) == received:
             advice = " Take the channel axis off x: x[..., 0], or give the decoder's event shape one."
         raise ValueError(
-            f"Expected each x to have the decoder's event shape, {event_shape}; received x of shape "
+            f"Expected each {name} to have the decoder's event shape, {event_shape}; received {name} of shape "
             f"{received} after the batch axis.{advice}"
         )
 

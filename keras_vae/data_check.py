@@ -1,13 +1,33 @@
 """Looks at the data before a VAE trains on it: empty, not finite, or outside what the likelihood can score."""
 
 import itertools
-import math
 import types
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_vae import contract, datasets, target
+from keras_vae.support import Support
+
+# The support of a family that does not say.
+ANYTHING = Support("the likelihood", "numbers", scales=False)
+
+
+class Part(NamedTuple):
+    """One part of x.
+
+    Attributes:
+        value: its batch, an array or a tensor.
+        name: what to call it: x, x[0], x['image'].
+        support: what can be scored, or None for a part that is not scored.
+        event_shape: of each example, or None where that is not known.
+    """
+
+    value: Any
+    name: str
+    support: Support | None
+    event_shape: tuple | None
 
 
 class DataCheck:
@@ -18,8 +38,8 @@ class DataCheck:
     out as it was raised.
 
     Args:
-        model: whose `target` says what is scored, and whose `likelihood_class`, where it has `support(dtype)` and
-            `support_error(low, high)`, what the likelihood can score.
+        model: whose `target` says what is scored, and whose `support`, a `Support`, or a dictionary of them, what the
+            likelihood can score.
         enabled: False to let everything through unseen.
     """
 
@@ -68,29 +88,28 @@ class DataCheck:
             self._refuse(_error_in(np.asarray(array), name))
 
     def _look_at(self, x, name, where=""):
-        for part, part_name, support in self._parts(x, name):
-            self._look_at_part(np.asarray(part), part_name, support, where)
+        self._look_at_parts([part._replace(value=np.asarray(part.value)) for part in self._parts(x, name)], where)
 
-    def _look_at_part(self, array, name, support, where):
-        if support is not None and self.model.event_shape is not None:
-            try:
-                contract.check_event(self.model.event_shape, array.shape)
-            except ValueError as error:
-                self._refuse(error)
-        self._refuse(_error_in(array, name, support, where))
+    def _look_at_parts(self, parts, where):
+        for part in parts:
+            if part.event_shape is not None:
+                try:
+                    contract.check_event(part.event_shape, part.value, part.name)
+                except ValueError as error:
+                    self._refuse(error)
+            self._refuse(_error_in(part.value, part.name, part.support, where))
+        self._refuse(_error_of_missing([part for part in parts if part.support is not None], where))
 
     def _parts(self, x, name):
-        """Each part of x, its name, and for the one that is scored its support: `(low, high, words)`."""
-        scored = target.pick(x, self.model.target)
+        """Each part of x, with what is known of it."""
+        scored, support, event_shape = target.pick(x, self.model.target), self.model.support, self.model.event_shape
+        known = {}
+        for key, part in scored.items() if isinstance(scored, dict) else [(None, scored)]:
+            support_of, shape = (each.get(key) if isinstance(each, dict) else each for each in (support, event_shape))
+            dtype = getattr(part.dtype, "name", str(part.dtype))
+            known[id(part)] = (ANYTHING if support_of is None else support_of.for_dtype(dtype), shape)
         for part, part_name in _named(x, name):
-            yield part, part_name, self._support(part) if part is scored else None
-
-    def _support(self, part):
-        """The least and the largest value that the likelihood scores, and words for one outside."""
-        family = self.model.likelihood_class
-        if not hasattr(family, "support"):
-            return -math.inf, math.inf, None
-        return *family.support(part.dtype.name), family.support_error
+            yield Part(part, part_name, *known.get(id(part), (None, None)))
 
     def _refuse(self, error):
         if error is not None:
@@ -102,17 +121,13 @@ class DataCheck:
 
         def examine(element):
             x = keras.utils.unpack_x_y_sample_weight(element)[0]
-            parts = [part for part in self._parts(x, name) if datasets.is_dense_number(part[0])]
+            parts = [part for part in self._parts(x, name) if datasets.is_dense_number(part.value)]
 
             def look(index, *arrays):
-                for array, (_, part_name, support) in zip(arrays, parts, strict=True):
-                    self._look_at_part(array, part_name, support, f" of batch {index}")
+                found = [part._replace(value=array) for part, array in zip(parts, arrays, strict=True)]
+                self._look_at_parts(found, f" of batch {index}")
 
-            bounds = [(part, *(support or (-math.inf, math.inf))[:2]) for part, _, support in parts]
-            suspect = datasets.any_outside(bounds) | datasets.shape_differs(
-                target.pick(x, self.model.target), self.model.event_shape
-            )
-            return suspect, [part for part, _, _ in parts], look
+            return datasets.is_suspect(parts), [part.value for part in parts], look
 
         return datasets.inspect_dataset(dataset, examine)
 
@@ -124,17 +139,33 @@ def _error_in(x, name, support=None, where=""):
     if x.dtype.kind in "OSUMmc":
         message = f"Expected {name} to hold numbers; received dtype {x.dtype}."
         return None if support is None else ValueError(message)
+    may_be_missing = support is not None and support.may_be_missing
     low, high = x.min(), x.max()  # both carry a NaN through: two passes over memory and no copy
     if not (np.isfinite(low) and np.isfinite(high)):
-        bad = ~np.isfinite(x)
+        bad = np.isinf(x) if may_be_missing else ~np.isfinite(x)
+        if not bad.any():
+            return support.error(x[~np.isnan(x)], name, where)
         first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
         return ValueError(
             f"Expected {name} to be finite; received {x[first]} at position {list(first)}{where}, the first "
             f"of {int(bad.sum())} value(s) that are not finite."
         )
-    if support is not None and (low < support[0] or high > support[1]):
-        return ValueError(f"{name}{where}: {support[2](low, high)}")
-    return None
+    return None if support is None else support.error(x, name, where)
+
+
+def _error_of_missing(parts, where):
+    """The error for an example of which nothing was observed, where entries may be missing, or None."""
+    if not parts or not all(part.support.may_be_missing and part.value.size for part in parts):
+        return None
+    rows = len(parts[0].value)
+    missing = np.logical_and.reduce([np.isnan(part.value.reshape(rows, -1)).all(axis=1) for part in parts])
+    if not missing.any():
+        return None
+    return ValueError(
+        f"Expected each example of {parts[0].name}{where} to have an entry that was observed; received only missing "
+        f"ones at position [{int(missing.argmax())}], the first of {int(missing.sum())} such example(s). "
+        "Leave them out."
+    )
 
 
 def _named(x, name):

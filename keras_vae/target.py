@@ -5,10 +5,10 @@ def pick(x, target=None):
     """The part of x that is scored: `x[target]`; by default x itself, or its first entry if x is a list or tuple.
 
     Raises:
-        ValueError: x has no such part, or is a dictionary and `target` is None.
+        ValueError: x has no such part.
     """
     has_parts = isinstance(x, (dict, list, tuple))
-    if target is None and not has_parts:
+    if target is None and not isinstance(x, (list, tuple)):
         return x
     try:
         if not has_parts:
@@ -26,7 +26,7 @@ def pick(x, target=None):
 
 def replace(x, value, target=None):
     """x with `value` in place of the part that is scored."""
-    if not isinstance(x, (dict, list, tuple)):
+    if not isinstance(x, (dict, list, tuple)) or (isinstance(x, dict) and target is None):
         return value
     if isinstance(x, dict):
         return {**x, target: value}

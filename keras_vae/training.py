@@ -25,14 +25,14 @@ class TermTrainer(keras.Model):
     """A Keras model that is trained on x alone, by the per-example terms that its `call` returns and adds as losses.
 
     What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`; `likelihood_class` and `event_shape` are those of p(x|z), once built.
+    `add_terms`; `support` and `event_shape` are those of p(x|z), once built.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
         target: which part of x is scored: see `keras_vae.target.pick`.
     """
 
-    likelihood_class = None
+    support = None
     event_shape = None
 
     def __init__(self, objective, target=None, **kwargs):
@@ -111,7 +111,8 @@ class TermTrainer(keras.Model):
             check_data: False to trust the data unseen. By default arrays are looked at before training, and batches
                 that come from elsewhere before they are trained on, for values that the likelihood cannot score.
 
-        With `steps_per_epoch`, an epoch over arrays begins where the last one ended, and goes round at their end.
+        With `steps_per_epoch` below their number of batches, an epoch over arrays begins where the last one ended, and
+        goes round at their end.
 
         Returns:
             A `keras.callbacks.History`.
@@ -248,7 +249,7 @@ class TermTrainer(keras.Model):
                 self.jit_compile = best
                 self.train_function = self.test_function = self.predict_function = None
         if spec is not None and self.event_shape is not None:
-            contract.check_event(self.event_shape, target.pick(spec, self.target).shape)
+            contract.check_event(self.event_shape, target.pick(spec, self.target))
         if spec is not None and self._is_replicated and self.compiled:
             self._make_ready((spec,))
         given["x"] = check(given["x"], name)
@@ -339,7 +340,7 @@ class TermTrainer(keras.Model):
         """
         if self.built and self.event_shape is not None:
             x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            contract.check_event(self.event_shape, target.pick(x, self.target).shape)
+            contract.check_event(self.event_shape, target.pick(x, self.target))
         parts = [self.optimizer, self._compile_metrics]
         if not self.built or any(part is not None and not part.built for part in parts):
             with self.distribute_strategy.scope():

@@ -9,6 +9,7 @@ from keras import ops
 from keras_vae import backend, contract, datasets, target
 from keras_vae.data_check import DataCheck, holds_arrays
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
+from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.unflattened import Unflattened
 from keras_vae.objectives import ELBO, ForwardPass, Objective
 from keras_vae.priors import Prior, StandardNormal
@@ -71,7 +72,8 @@ class VAE(TermTrainer):
         draw = ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
         terms = contract.check_terms(self.objective, self.objective(draw))  # {"nll": [B], "kl": [B], ...}, in nats
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        return {"reconstruction": ops.mean(point_estimate(likelihood), axis=0), **terms}
+        mean = keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(likelihood))
+        return {"reconstruction": mean, **terms}
 
     def encode(self, x, training=None):
         """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
@@ -96,7 +98,7 @@ class VAE(TermTrainer):
         contract.check_latent(self.decoder, latent_shape)
         rows = z if batch_ndims == 1 else ops.reshape(z, (-1, *latent_shape))
         likelihood = contract.check_distribution("decoder", self.decoder(rows, training=training))
-        self.likelihood_class, self.event_shape = type(likelihood), static_event_shape(likelihood)
+        self.support, self.event_shape = getattr(likelihood, "support", None), static_event_shape(likelihood)
         return likelihood if batch_ndims == 1 else Unflattened(likelihood, ops.shape(z)[:batch_ndims])
 
     def reconstruct(self, x, sample=False, seed=None):
@@ -169,6 +171,13 @@ class VAE(TermTrainer):
             sampler.restart(num_samples, seed)
             return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
 
+    def get_metrics_result(self):
+        """What the metrics say; and each sigma of the decoder's own, as it stands: its mean over the event."""
+        layers = [layer for layer in self.decoder._flatten_layers() if isinstance(layer, LocationScaleLayer)]
+        learned = {layer.sigma_name: layer.scale for layer in layers if layer.scale.built and layer.scale.is_learned}
+        sigmas = {name: ops.mean(scale.value()) for name, scale in learned.items()}
+        return {**super().get_metrics_result(), **sigmas}
+
     def build(self, input_shape):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
         try:
@@ -196,16 +205,19 @@ class VAE(TermTrainer):
 
     def target_of(self, x):
         """The part of x that the likelihood scores: float32, or float64 under a float64 policy."""
-        part = ops.convert_to_tensor(target.pick(x, self.target))
-        return ops.cast(part, keras.backend.result_type(self.compute_dtype, "float32"))
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        part = target.pick(x, self.target)
+        return keras.tree.map_structure(lambda leaf: ops.cast(ops.convert_to_tensor(leaf), dtype), part)
 
     def _target_for(self, likelihood, x):
         part = self.target_of(x)
         event_shape = static_event_shape(likelihood)
         if event_shape is None:
             return part
-        contract.check_event(event_shape, part.shape)
-        return backend.with_shape(part, (None, *event_shape))
+        contract.check_event(event_shape, part)
+        return keras.tree.map_structure_up_to(
+            part, lambda leaf, shape: backend.with_shape(leaf, (None, *shape)), part, event_shape
+        )
 
     def _prior_for(self, posterior):
         """The prior's distribution, built for the posterior's event."""
@@ -240,5 +252,7 @@ def point_estimate(likelihood):
 
 
 def static_event_shape(distribution):
-    """The event shape as a tuple, or None where even its rank is unknown while tracing."""
+    """The event shape as a tuple, or a dictionary of them; None where even its rank is unknown while tracing."""
+    if isinstance(distribution.event_shape, dict):
+        return {name: tuple(shape) for name, shape in distribution.event_shape.items()}
     return None if distribution.event_shape.rank is None else tuple(distribution.event_shape)

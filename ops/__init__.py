@@ -6,5 +6,6 @@ Each is one XLA-compiled program forward and one backward, with its own gradient
 from keras_vae.ops.bernoulli import bernoulli_nll
 from keras_vae.ops.gaussian import gaussian_kl, gaussian_nll
 from keras_vae.ops.log_add_exp import log_add_exp
+from keras_vae.ops.logistic import logistic_nll
 
-__all__ = ["bernoulli_nll", "gaussian_kl", "gaussian_nll", "log_add_exp"]
+__all__ = ["bernoulli_nll", "gaussian_kl", "gaussian_nll", "log_add_exp", "logistic_nll"]

@@ -4,6 +4,7 @@ A new family is a few rows here; every check of checks.py then holds for it, or 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.special
 import scipy.stats
 
 from keras_vae import layers, scales
+from keras_vae.scales.base import FreeScale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,27 +54,77 @@ def float64(tensor):
     return np.asarray(tensor).astype("float64")
 
 
-def normal(name, event_shape, scale, features=(6,)):
-    """A row for `IndependentNormal`; `scale` makes a new scale, so that no two layers share one."""
+def elementwise(name, make, event_shape, marginal, draw_x, log_prob=None, **kwargs):
+    """A row for a family of independent elements: what SciPy says of each, `marginal`, says all."""
 
-    def frozen(distribution):
-        sigma = np.exp(0.5 * float64(distribution.log_variance))
-        return scipy.stats.norm(*np.broadcast_arrays(float64(distribution.loc), sigma))
-
-    def log_prob(distribution, x):
-        terms = frozen(distribution).logpdf(float64(x))
+    def summed(distribution, x):
+        frozen = marginal(distribution)
+        terms = frozen.logpmf(float64(x)) if hasattr(frozen, "pmf") else frozen.logpdf(float64(x))
         return terms.sum(axis=tuple(range(-len(event_shape), 0)))
 
     return Case(
-        name=f"normal-{name}-rank{len(event_shape)}",
-        make=lambda **kwargs: layers.IndependentNormal(event_shape, scale=scale(), **kwargs),
+        name=f"{name}-rank{len(event_shape)}",
+        make=make,
         event_shape=event_shape,
-        log_prob=log_prob,
-        marginal=frozen,
-        draw_x=lambda rng, shape: rng.normal(0.5, 1.5, shape),
-        features=features,
-        learns_sigma=not isinstance(scales.get(scale()), scales.Fixed),
+        log_prob=log_prob or summed,
+        marginal=marginal,
+        draw_x=draw_x,
+        **kwargs,
     )
+
+
+def location_scale(name, layer, frozen, event_shape, scale, **kwargs):
+    """A row for a location-scale layer; `scale` makes a new scale, so that no two layers share one."""
+
+    def marginal(distribution):
+        return frozen(*np.broadcast_arrays(float64(distribution.loc), np.exp(float64(distribution.log_scale))))
+
+    return elementwise(
+        name,
+        lambda **given: layer(event_shape, scale=scale(), **given),
+        event_shape,
+        kwargs.pop("marginal", marginal),
+        lambda rng, shape: rng.normal(0.5, 1.5, shape),
+        learns_sigma=isinstance(scales.get(scale()), (FreeScale, scales.PerElement)),
+        **kwargs,
+    )
+
+
+def normal(name, event_shape, scale, **kwargs):
+    """A row for `IndependentNormal`."""
+
+    def marginal(distribution):
+        sigma = np.exp(0.5 * float64(distribution.log_variance))
+        return scipy.stats.norm(*np.broadcast_arrays(float64(distribution.loc), sigma))
+
+    return location_scale(
+        f"normal-{name}", layers.IndependentNormal, None, event_shape, scale, marginal=marginal, **kwargs
+    )
+
+
+def laplace(name, event_shape, scale, **kwargs):
+    """A row for `IndependentLaplace`."""
+    return location_scale(
+        f"laplace-{name}", layers.IndependentLaplace, scipy.stats.laplace, event_shape, scale, **kwargs
+    )
+
+
+def logistic(name, event_shape, scale, **kwargs):
+    """A row for `IndependentLogistic`."""
+    return location_scale(
+        f"logistic-{name}", layers.IndependentLogistic, scipy.stats.logistic, event_shape, scale, **kwargs
+    )
+
+
+def student_t(name, event_shape, scale, df=None, **kwargs):
+    """A row for `IndependentStudentT`."""
+
+    def marginal(distribution):
+        parameters = float64(distribution.df), float64(distribution.loc), np.exp(float64(distribution.log_scale))
+        return scipy.stats.t(*np.broadcast_arrays(*parameters))
+
+    layer = functools.partial(layers.IndependentStudentT, df=df)
+    return location_scale(f"student_t-{name}", layer, None, event_shape, scale, marginal=marginal, **kwargs)
 
 
 def bernoulli(name, event_shape, features=(6,)):
@@ -84,13 +136,13 @@ def bernoulli(name, event_shape, features=(6,)):
         terms = x * scipy.special.log_expit(logits) + (1 - x) * scipy.special.log_expit(-logits)
         return terms.sum(axis=tuple(range(-len(event_shape), 0)))
 
-    return Case(
-        name=f"bernoulli-{name}-rank{len(event_shape)}",
-        make=lambda **kwargs: layers.IndependentBernoulli(event_shape, **kwargs),
-        event_shape=event_shape,
-        log_prob=log_prob,
-        marginal=lambda distribution: scipy.stats.bernoulli(scipy.special.expit(float64(distribution.logits))),
-        draw_x=lambda rng, shape: rng.binomial(1, 0.8, shape),
+    return elementwise(
+        f"bernoulli-{name}",
+        lambda **given: layers.IndependentBernoulli(event_shape, **given),
+        event_shape,
+        lambda distribution: scipy.stats.bernoulli(scipy.special.expit(float64(distribution.logits))),
+        lambda rng, shape: rng.binomial(1, 0.8, shape),
+        log_prob,
         features=features,
     )
 
@@ -99,13 +151,16 @@ CASES = [
     normal("per_element", (), lambda: None),
     normal("per_element", (3,), scales.PerElement),
     normal("per_element_on_grid", (2, 3, 2), scales.PerElement, features=(2, 3, 4)),
-    normal("number", (2, 3), lambda: 0.3),
-    normal("fixed", (), lambda: scales.Fixed(2.5)),
+    normal("fixed", (), lambda: 2.5),
     normal("shared", (3,), scales.Shared),
-    normal("shared_on_grid", (3, 2, 1), lambda: scales.Shared(initial=0.5, floor=0.01), features=(3, 2, 4)),
-    normal("per_dimension", (3,), lambda: scales.PerDimension(initial=0.2)),
-    normal("per_dimension_on_grid", (2, 3), scales.PerDimension, features=(2, 3, 4)),
+    normal("per_dimension_on_grid", (2, 3), lambda: scales.PerDimension(initial=0.2), features=(2, 3, 4)),
     bernoulli("flat", ()),
     bernoulli("flat", (2, 3)),
     bernoulli("on_grid", (2, 3, 2), features=(2, 3, 4)),
+    normal("shared_by_channel", (3, 2, 2), lambda: scales.Shared(initial=0.5, floor=0.01, axis=-1), features=(3, 2, 4)),
+    normal("optimal", (3,), scales.Optimal),
+    laplace("per_element", (2, 3, 2), scales.PerElement, features=(2, 3, 4)),
+    logistic("per_element", (2, 3, 2), scales.PerElement, features=(2, 3, 4)),
+    student_t("per_element", (2, 3), scales.PerElement, df=7.0),
+    student_t("learned_df", (3,), scales.Shared),
 ]

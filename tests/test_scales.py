@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_vae import layers, scales
+from keras_vae.scales.base import FreeScale
 
 FREE = [scales.Shared, scales.PerDimension]
 LEARNED = [scales.Shared, scales.PerDimension, scales.PerElement]
@@ -34,7 +35,7 @@ def refusal(owner, name, value):
 def test_fixed_is_its_value(value):
     scale = scales.Fixed(value)
     assert scale.value() == float(value)
-    assert float(scale.log_variance()) == pytest.approx(2 * math.log(value), rel=1e-14, abs=1e-14)
+    assert float(scale.log_scale()) == pytest.approx(math.log(value), rel=1e-14, abs=1e-14)
     assert scale.maps == 0
     scale.build((3,))
     assert scale.weights == []
@@ -76,14 +77,14 @@ def test_a_scales_weights():
 
 
 @every_free
-def test_value_and_log_variance_follow_the_weight(kind):
+def test_value_and_log_scale_follow_the_weight(kind):
     scale = kind(floor=0.5)
     scale.build((2, 3))
     raw = np.random.default_rng(0).normal(size=scale.raw.shape)
     scale.raw.assign(raw)
     sigma = np.sqrt(np.exp(raw) + 0.25)
     np.testing.assert_allclose(scale.value(), sigma, rtol=1e-6)
-    np.testing.assert_allclose(scale.log_variance(), 2 * np.log(sigma), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scale.log_scale(), np.log(sigma), rtol=1e-5, atol=1e-6)
 
 
 @every_learned
@@ -93,7 +94,7 @@ def test_the_floor_is_smooth(kind, floor, dtype, tolerance):
     """sigma^2 = exp(raw) + floor^2, far below the floor, at it, and far above."""
     log_floor = 2 * math.log(floor)
     raw = np.array([-3e38, -1e4, log_floor - 20, log_floor - 0.5, log_floor, log_floor + 0.5, 0.0, 3.0, 30.0], dtype)
-    log_variance = kind(floor=floor).bounded(raw)
+    log_variance = 2 * kind(floor=floor).bounded(raw)
     expected = np.logaddexp(np.float64(raw), log_floor)
     np.testing.assert_allclose(log_variance, expected, rtol=tolerance, atol=tolerance)
     sigma = np.exp(np.float64(log_variance) / 2)
@@ -108,7 +109,7 @@ def test_the_gradient_fades_at_the_floor(kind, distance):
     raw = tf.constant([2 * math.log(0.5) + distance])
     with tf.GradientTape() as tape:
         tape.watch(raw)
-        log_variance = scale.bounded(raw)
+        log_variance = 2 * scale.bounded(raw)
     expected = 1 / (1 + math.exp(-distance))
     assert tape.gradient(log_variance, raw).numpy()[0] == pytest.approx(expected, rel=1e-5)
 
@@ -120,7 +121,7 @@ def test_a_huge_variance_meets_a_ceiling(kind, raw):
     operand = tf.constant([raw])
     with tf.GradientTape() as tape:
         tape.watch(operand)
-        log_variance = kind().bounded(operand)
+        log_variance = 2 * kind().bounded(operand)
     assert log_variance.numpy()[0] == min(raw, 80.0)
     assert np.isfinite(tape.gradient(log_variance, operand).numpy()).all()
 
@@ -136,7 +137,7 @@ def test_the_weight_is_float32_under_mixed_precision(kind, policy):
         layer = layers.IndependentNormal(3, scale=kind(initial=1.001))
         distribution = layer(np.ones((2, 5), "float32"))
     assert layer.scale.raw.dtype == "float32"
-    assert layer.scale.log_variance().dtype == "float32"
+    assert layer.scale.log_scale().dtype == "float32"
     np.testing.assert_allclose(distribution.stddev(), np.full((2, 3), 1.001), rtol=1e-6)
 
 
@@ -212,10 +213,10 @@ def test_the_initial_sigma_must_be_above_the_floor(kind, initial, floor):
 
 
 def test_the_base_classes_say_what_a_subclass_defines():
-    with pytest.raises(NotImplementedError, match="Scale must define `log_variance`"):
-        scales.Scale().log_variance()
+    with pytest.raises(NotImplementedError, match="Scale must define `log_scale`"):
+        scales.Scale().log_scale()
     with pytest.raises(NotImplementedError, match="FreeScale must define `weight_shape`"):
-        scales.FreeScale().build((3,))
+        FreeScale().build((3,))
 
 
 # What is saved.

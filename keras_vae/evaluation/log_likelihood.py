@@ -49,6 +49,7 @@ class ImportanceSampler(keras.Model):
 
     def call(self, x):
         target = self.vae.target_of(x)
+        first_part = keras.tree.flatten(target)[0]
         posterior, prior = self.vae.encode(x), self.vae.prior()
         seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
         num_samples = ops.convert_to_tensor(self.num_samples)
@@ -57,7 +58,7 @@ class ImportanceSampler(keras.Model):
             """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
             z = posterior.sample(self.block, seed=backend.fold_in(seed, start))
             log_probs = self.vae.decode(z).log_prob(target), prior.log_prob(z), posterior.log_prob(z)
-            likelihood, prior_density, posterior_density = (ops.cast(each, target.dtype) for each in log_probs)
+            likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
             weights = likelihood + prior_density - posterior_density
             beyond = start + ops.arange(self.block) >= num_samples
             return ops.where(beyond[:, None], -float("inf"), weights)
@@ -69,7 +70,7 @@ class ImportanceSampler(keras.Model):
             base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
             return start + self.block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
 
-        nothing = ops.zeros(ops.shape(target)[:1], dtype=target.dtype)
+        nothing = ops.zeros(ops.shape(first_part)[:1], dtype=first_part.dtype)
         _, peak, total = ops.while_loop(
             lambda start, peak, total: start < num_samples,
             add_block,

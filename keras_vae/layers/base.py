@@ -25,7 +25,8 @@ class DistributionLayer(keras.layers.Layer):
 
     Parameters are float32 (float64 under a float64 policy) whatever the mixed-precision policy.
 
-    A subclass sets `maps`, or computes it, and defines `distribution(*parameters)`.
+    A subclass sets `maps`, or computes it, and defines `distribution(*parameters)`. One whose parameters are not `maps`
+    for each element of the event overrides `units`, `units_on_grid` and `parameters`.
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -49,21 +50,33 @@ class DistributionLayer(keras.layers.Layer):
     @classmethod
     def params_size(cls, event_shape, **kwargs):
         """How many features `projection=False` takes, for a layer made with these arguments."""
-        layer = cls(event_shape, **kwargs)
-        return layer.maps * math.prod(layer.event_shape)
+        return cls(event_shape, **kwargs).units()
+
+    def units(self):
+        """How many features the event takes."""
+        return self.maps * math.prod(self.event_shape)
+
+    def units_on_grid(self, channels):
+        """How many features a cell of the event's grid takes that has so many channels; None where there is no grid."""
+        return self.maps * channels
+
+    def parameters(self, features):
+        """The distribution's parameters, `maps` tensors `[B, *event_shape]`, from features: flat, or on the grid."""
+        shape = (-1, *self.event_shape)
+        return [ops.reshape(part, shape) for part in ops.split(features, self.maps, axis=-1)]
 
     def distribution(self, *parameters):
-        """The distribution with these parameters, `maps` tensors `[B, *event_shape]`."""
+        """The distribution with these parameters: see `parameters`."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 
     def build(self, input_shape):
         features = tuple(input_shape[1:])
-        size = math.prod(self.event_shape)
         # The event as seen on the features' grid: with a channel axis, which a grey image may lack.
         has_channels = len(features) == len(self.event_shape)
-        grid, channels = (self.event_shape[:-1], self.event_shape[-1:]) if has_channels else (self.event_shape, (1,))
-        self._on_grid = bool(features) and features[:-1] == grid
-        units = self.maps * (math.prod(channels) if self._on_grid else size)
+        grid, channels = (self.event_shape[:-1], self.event_shape[-1:]) if has_channels else (self.event_shape, ())
+        on_grid = self.units_on_grid(math.prod(channels))
+        self._on_grid = on_grid is not None and bool(features) and features[:-1] == grid
+        units = on_grid if self._on_grid else self.units()
         if self.projection:
             if None in features:
                 raise ValueError(
@@ -73,22 +86,27 @@ class DistributionLayer(keras.layers.Layer):
             self._dense.build((None, features[-1] if self._on_grid else math.prod(features)))
         elif not (self._on_grid and features[-1] == units):
             self._on_grid = False
-            if features != (self.maps * size,):
+            if features != (self.units(),):
+                on_grid = self.units_on_grid(self.event_shape[-1]) if self.event_shape else None
+                on_the_grid = (
+                    "" if on_grid is None else f" or, on the event's grid, {(*self.event_shape[:-1], on_grid)}"
+                )
                 raise ValueError(
                     f"{type(self).__name__}(event_shape={self.event_shape}, projection=False): expected features of "
-                    f"shape ({self.maps * size},), or on the event's grid with {self.maps} parameter(s) side by side "
-                    f"on the last axis; received: {features}"
+                    f"shape ({self.units()},){on_the_grid}; received: {features}"
                 )
 
-    def call(self, features):
+    def projected(self, features):
+        """The features as `parameters` takes them: projected, unless they are that already; float32 or wider."""
         if self._dense is not None:
             flat_features = features if self._on_grid else ops.reshape(features, (ops.shape(features)[0], -1))
             features = self._dense(flat_features)
-        features = ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
-        shape = (-1, *self.event_shape)
-        return self.distribution(*(ops.reshape(part, shape) for part in ops.split(features, self.maps, axis=-1)))
+        return ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
 
-    def compute_output_spec(self, features):
+    def call(self, features, training=None):
+        return self.distribution(*self.parameters(self.projected(features)))
+
+    def compute_output_spec(self, features, training=None):
         if not self.built:
             self.build(features.shape)
         return keras.KerasTensor(

@@ -2,54 +2,29 @@
 
 import keras
 
-from keras_vae.backend import tfd, tfp
+from keras_vae.backend import tfd
 from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.elements import Elements
 from keras_vae.ops import bernoulli_nll
+from keras_vae.support import Support
 
 
-class FusedBernoulli(tfd.Independent):
-    """`tfd.Independent(tfd.Bernoulli(...))`, given by its logits, whose `log_prob` is the fused op.
+class FusedBernoulli(Elements):
+    """Independent Bernoulli variables, whose `log_prob` is the fused op.
 
     Args:
         logits: log(p / (1 - p)), `[..., *event]`.
         event_ndims: how many trailing axes make up one event.
     """
 
+    tensors = ("logits",)
+    support = Support("IndependentBernoulli", "x in [0, 1]", low=0.0, high=1.0)
+
     def __init__(self, logits, event_ndims, name="FusedBernoulli"):
-        parameters = dict(locals())
-        self._logits, self._event_ndims = logits, event_ndims
-        super().__init__(
-            tfd.Bernoulli(logits=logits, dtype=logits.dtype), reinterpreted_batch_ndims=event_ndims, name=name
-        )
-        self._parameters = self._no_dependency(parameters)
+        super().__init__(tfd.Bernoulli(logits=logits, dtype=logits.dtype), event_ndims, name, logits=logits)
 
-    @property
-    def logits(self):
-        """log(p / (1 - p)), `[..., *event]`."""
-        return self._logits
-
-    @property
-    def event_ndims(self):
-        """How many trailing axes make up one event."""
-        return self._event_ndims
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return {"logits": tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims)}
-
-    def _log_prob(self, x):
-        return -bernoulli_nll(x, self.logits, event_ndims=self.event_ndims)
-
-    @staticmethod
-    def support(dtype):
-        """The least and the largest value that data of a dtype may hold."""
-        return 0.0, 1.0
-
-    @staticmethod
-    def support_error(low, high):
-        """What is wrong with data from `low` to `high`, in words."""
-        advice = "" if low < 0 else " Pixels in 0..255? Scale them: x.astype('float32') / 255."
-        return f"IndependentBernoulli scores x in [0, 1]; received values from {low} to {high}.{advice}"
+    def log_prob_of_elements(self, x, event_ndims=0):
+        return -bernoulli_nll(x, self.logits, event_ndims=event_ndims)
 
 
 @keras.saving.register_keras_serializable("keras_vae")

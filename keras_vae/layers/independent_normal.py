@@ -5,15 +5,17 @@ import math
 import keras
 from keras import ops
 
-from keras_vae import backend, scales
+from keras_vae import backend
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.elements import Elements
+from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal
+from keras_vae.support import Support
 
 
-class FusedNormal(tfd.Independent):
-    """`tfd.Independent(tfd.Normal(...))`, given by its log-variance, whose `log_prob` and KL are the fused ops.
+class FusedNormal(Elements):
+    """Independent Gaussians, whose `log_prob` and KL are the fused ops.
 
     Args:
         loc: mu, `[..., *event]`.
@@ -21,37 +23,20 @@ class FusedNormal(tfd.Independent):
         event_ndims: how many trailing axes make up one event.
     """
 
+    tensors = ("loc", "log_variance")
+    support = Support("IndependentNormal", "real numbers")
     draws_by_row = True  # a row's draw does not depend on how many there are: see `ops.noise`
 
     def __init__(self, loc, log_variance, event_ndims, name="FusedNormal"):
-        parameters = dict(locals())
-        self._loc, self._log_variance, self._event_ndims = loc, log_variance, event_ndims
-        super().__init__(tfd.Normal(loc, ops.exp(0.5 * log_variance)), reinterpreted_batch_ndims=event_ndims, name=name)
-        self._parameters = self._no_dependency(parameters)
+        elements = tfd.Normal(loc, ops.exp(0.5 * log_variance))
+        super().__init__(elements, event_ndims, name, loc=loc, log_variance=log_variance)
 
-    @property
-    def loc(self):
-        """mu, `[..., *event]`."""
-        return self._loc
+    def log_prob_of_elements(self, x, event_ndims=0):
+        return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=event_ndims)
 
-    @property
-    def log_variance(self):
-        """log sigma^2, broadcastable with `loc`."""
-        return self._log_variance
-
-    @property
-    def event_ndims(self):
-        """How many trailing axes make up one event."""
-        return self._event_ndims
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        properties = tfp.util.ParameterProperties
-        ndims = {"event_ndims": lambda self: self.event_ndims}
-        return {"loc": properties(**ndims), "log_variance": properties(**ndims)}
-
-    def _log_prob(self, x):
-        return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=self.event_ndims)
+    def best_log_scale(self, x, mean):
+        """log sigma at which x is likeliest, with `mean` over all that shares it: sigma^2 = mean (x - mu)^2."""
+        return 0.5 * ops.log(mean(ops.square(x - self.loc)))
 
     def _sample_n(self, n, seed=None):
         shape = ops.shape(self.loc + self.log_variance)
@@ -62,19 +47,6 @@ class FusedNormal(tfd.Independent):
         seed = tfp.random.sanitize_seed(seed)
         noise = standard_normal(rows, seed, row_axis, first_row, dtype=self.dtype.name)
         return self.loc + ops.exp(0.5 * self.log_variance) * ops.reshape(noise, [n, *shape])
-
-    @staticmethod
-    def support(dtype):
-        """The least and the largest value that data of a dtype may hold: bytes are an image that was not scaled."""
-        return (0.0, 1.0) if dtype == "uint8" else (-math.inf, math.inf)
-
-    @staticmethod
-    def support_error(low, high):
-        """What is wrong with data from `low` to `high`, in words."""
-        return (
-            f"IndependentNormal scores real numbers; received uint8 values from {low} to {high}, as of an unscaled "
-            "image. Rescale it: x.astype('float32') / 255."
-        )
 
 
 @tfd.RegisterKL(FusedNormal, FusedNormal)
@@ -93,44 +65,19 @@ def _kl_of_multivariate(q, p, name=None):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class IndependentNormal(DistributionLayer):
+class IndependentNormal(LocationScaleLayer):
     """A Gaussian with independent coordinates, N(mu, diag(sigma^2)).
 
         log p(x) = -1/2 sum_i [ log(2 pi) + log sigma_i^2 + (x_i - mu_i)^2 / sigma_i^2 ]
 
     The diagonal posterior of an encoder and the likelihood of real-valued data: equation 9 and appendix C.2 of Kingma &
-    Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). mu is linear in the features; sigma is the `scale`'s.
-
-    Args:
-        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
-        scale: where sigma comes from: a `keras_vae.scales` object, or a number for a sigma that is known and fixed.
-            Default `PerElement()`, a function of the features.
-        projection: False to take the features as the parameters: mu, then (with `PerElement`) log sigma^2 before the
-            scale's floor. See `DistributionLayer`.
+    Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). With a fixed sigma it is the squared error; see
+    `LocationScaleLayer` for the arguments, and where mu and sigma come from.
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
-
-    Raises:
-        ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive.
     """
 
-    def __init__(self, event_shape, scale=None, projection=True, **kwargs):
-        super().__init__(event_shape, projection=projection, **kwargs)
-        self.scale = scales.get(scale, dtype=self.dtype_policy)
-        self.maps = 1 + self.scale.maps
-
-    def build(self, input_shape):
-        self.scale.build_for(self.event_shape)
-        super().build(input_shape)
-
-    def distribution(self, mean, *features):
-        log_variance = ops.convert_to_tensor(self.scale.log_variance(*features), dtype=mean.dtype)
-        return FusedNormal(mean, log_variance, event_ndims=len(self.event_shape))
-
-    def get_config(self):
-        return {**super().get_config(), "scale": keras.saving.serialize_keras_object(self.scale)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "scale": keras.saving.deserialize_keras_object(config["scale"])})
+    def with_scale(self, location, log_scale):
+        log_variance = ops.convert_to_tensor(2.0 * log_scale, dtype=location.dtype)
+        return FusedNormal(location, log_variance, event_ndims=len(self.event_shape))

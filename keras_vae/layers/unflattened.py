@@ -49,29 +49,42 @@ class Unflattened(tfd.Distribution):
     def _unflatten(self, value, sample_shape=(), event_shape=()):
         return ops.reshape(value, (*sample_shape, *self._sizes, *event_shape))
 
-    def _log_prob(self, x, **kwargs):
-        event_shape = tuple(self.event_shape)
+    def _unflatten_events(self, value, sample_shape=()):
+        """As `_unflatten`, of events, or of a dictionary of them."""
+        if isinstance(value, dict):
+            return {name: self._unflatten(part, sample_shape, self.event_shape[name]) for name, part in value.items()}
+        return self._unflatten(value, sample_shape, self.event_shape)
+
+    def _flatten_events(self, x, event_shape):
+        """Events `[*sample, ..., *event]`, broadcast to the batch, as `[*sample, N, *event]`, and the sample shape."""
+        event_shape = tuple(event_shape)
         shape = ops.shape(x)
         sample_shape = shape[: max(0, len(shape) - len(self._sizes) - len(event_shape))]
-        flat = ops.reshape(
-            ops.broadcast_to(x, (*sample_shape, *self._sizes, *event_shape)), (*sample_shape, -1, *event_shape)
-        )
+        full = ops.broadcast_to(x, (*sample_shape, *self._sizes, *event_shape))
+        return ops.reshape(full, (*sample_shape, -1, *event_shape)), sample_shape
+
+    def _log_prob(self, x, **kwargs):
+        if isinstance(x, dict):
+            parts = {name: self._flatten_events(part, self.event_shape[name]) for name, part in x.items()}
+            flat, sample_shape = {name: part for name, (part, _) in parts.items()}, next(iter(parts.values()))[1]
+        else:
+            flat, sample_shape = self._flatten_events(x, self.event_shape)
         return self._unflatten(self._flat.log_prob(flat, **kwargs), sample_shape)
 
     def _sample_n(self, n, seed=None, **kwargs):
-        return self._unflatten(self._flat.sample(n, seed=seed, **kwargs), (n,), self.event_shape)
+        return self._unflatten_events(self._flat.sample(n, seed=seed, **kwargs), (n,))
 
     def _mean(self, **kwargs):
-        return self._unflatten(self._flat.mean(**kwargs), (), self.event_shape)
+        return self._unflatten_events(self._flat.mean(**kwargs))
 
     def _mode(self, **kwargs):
-        return self._unflatten(self._flat.mode(**kwargs), (), self.event_shape)
+        return self._unflatten_events(self._flat.mode(**kwargs))
 
     def _stddev(self, **kwargs):
-        return self._unflatten(self._flat.stddev(**kwargs), (), self.event_shape)
+        return self._unflatten_events(self._flat.stddev(**kwargs))
 
     def _variance(self, **kwargs):
-        return self._unflatten(self._flat.variance(**kwargs), (), self.event_shape)
+        return self._unflatten_events(self._flat.variance(**kwargs))
 
     def _entropy(self, **kwargs):
         return self._unflatten(self._flat.entropy(**kwargs))

@@ -179,8 +179,8 @@ def test_the_event_shape_is_looked_at_first():
 def test_features_that_are_no_parameters_are_refused(features_shape):
     layer = IndependentNormal((2, 3, 1), projection=False)
     message = (
-        "IndependentNormal(event_shape=(2, 3, 1), projection=False): expected features of shape (12,), or on the "
-        "event's grid with 2 parameter(s) side by side on the last axis; received: " + repr(features_shape)
+        "IndependentNormal(event_shape=(2, 3, 1), projection=False): expected features of shape (12,) or, on the "
+        "event's grid, (2, 3, 2); received: " + repr(features_shape)
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         layer(features_of(features_shape))

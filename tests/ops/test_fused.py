@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_close, value_and_gradients
-from keras_vae.ops import bernoulli, bernoulli_nll, gaussian, gaussian_kl, gaussian_nll
+from keras_vae.ops import bernoulli, bernoulli_nll, gaussian, gaussian_kl, gaussian_nll, logistic, logistic_nll
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ OPS = [
     Op(gaussian_nll, gaussian.nll_reference, (location, location, log_variance)),
     Op(gaussian_kl, gaussian.kl_reference, (location, log_variance, location, log_variance)),
     Op(bernoulli_nll, bernoulli.nll_reference, (grey, location)),
+    Op(logistic_nll, logistic.nll_reference, (location, location, log_variance)),
 ]
 every_op = pytest.mark.parametrize("op", OPS, ids=str)
 
@@ -427,7 +428,7 @@ def test_a_sum_of_the_largest_numbers_is_the_largest_number(op):
     peak = np.float32(np.finfo("float32").max)
     extremes = {location: peak, log_variance: np.float32(-80.0), grey: np.float32(0.0)}
     operands = [tf.fill((1, 10_000), extremes[sampler]) for sampler in op.samplers]
-    if op.function is gaussian_nll or op.function is gaussian_kl:
-        operands[1 if op.function is gaussian_nll else 2] = tf.fill((1, 10_000), -peak)
+    if op.function is not bernoulli_nll:
+        operands[2 if op.function is gaussian_kl else 1] = tf.fill((1, 10_000), -peak)
     value = op.function(*operands)
     np.testing.assert_array_equal(value, [peak])

@@ -1,13 +1,4 @@
-"""Where a location-scale layer's sigma comes from: one small class each.
-
-A scale is a Keras layer that gives log sigma^2, broadcastable with the location. It may own weights, or ask the
-distribution layer for `maps` feature maps an element. Learned scales meet a smooth floor,
-
-    sigma^2 = exp(raw) + floor^2,
-
-so that a variance which training drives to zero stays positive and its gradient fades instead of becoming NaN; and are
-cut off above sigma = e^40.
-"""
+"""What every scale shares: log sigma, and where it is held."""
 
 import math
 import numbers
@@ -18,58 +9,32 @@ from keras import ops
 
 from keras_vae.ops import log_add_exp
 
-__all__ = ["Fixed", "PerDimension", "PerElement", "Scale", "Shared"]
-
-# Above, exp(-log_variance / 2) and its square leave float32.
-LARGEST_LOG_VARIANCE = 80.0
+# Beyond either way, sigma^2 and 1 / sigma^2 come near the ends of float32.
+LARGEST_LOG_SCALE = 40.0
 
 
 class Scale(keras.layers.Layer):
-    """Base class. A subclass gives `log_variance`, and `maps` if it wants features of the network's.
+    """Base class. A subclass gives `log_scale`, and `maps` if it wants features of the network's.
 
     `build(event_shape)` creates what weights it owns.
     """
 
     maps = 0  # feature maps taken from the network, an element of the event
+    is_learned = False  # whether training changes `value()`, which is then reported as a metric
+    is_fitted = False  # whether a training batch says what it is: see `Optimal`
 
     def build_for(self, event_shape):
         """Builds the scale for events of this shape, unless it is built."""
         if not self.built:
             self.build(event_shape)
 
-    def log_variance(self, features=None):
-        """log sigma^2, broadcastable with `[..., *event]`. `features`: `[..., *event]` if `maps` is 1, else None."""
-        raise NotImplementedError(f"{type(self).__name__} must define `log_variance`")
-
-
-@keras.saving.register_keras_serializable("keras_vae")
-class Fixed(Scale):
-    """A sigma that is known and not learned. With it, maximising the likelihood is minimising squared error.
-
-    Args:
-        value: sigma, a positive finite number.
-
-    Raises:
-        ValueError: `value` is not a positive finite number.
-    """
-
-    def __init__(self, value, **kwargs):
-        super().__init__(**kwargs)
-        self.sigma = check_positive("Fixed", "value", value)
-
-    def value(self):
-        """sigma, a float."""
-        return self.sigma
-
-    def log_variance(self, features=None):
-        return 2.0 * math.log(self.sigma)
-
-    def get_config(self):
-        return {**super().get_config(), "value": self.sigma}
+    def log_scale(self, features=None):
+        """log sigma, broadcastable with `[..., *event]`. `features`: `[..., *event]` if `maps` is 1, else None."""
+        raise NotImplementedError(f"{type(self).__name__} must define `log_scale`")
 
 
 class LearnedScale(Scale):
-    """A scale that is learned: floor and starting value.
+    """A scale that is learned, down to a floor.
 
     Args:
         floor: the smallest sigma, approached smoothly: sigma^2 = exp(raw) + floor^2.
@@ -80,8 +45,8 @@ class LearnedScale(Scale):
         self.floor = check_positive(type(self).__name__, "floor", floor)
 
     def bounded(self, raw):
-        """log(exp(raw) + floor^2), and at most the largest log-variance that the loss ops hold exactly."""
-        return ops.minimum(log_add_exp(raw, 2.0 * math.log(self.floor)), LARGEST_LOG_VARIANCE)
+        """log sigma with sigma^2 = exp(raw) + floor^2, and at most what the loss ops hold exactly."""
+        return 0.5 * ops.minimum(log_add_exp(raw, 2.0 * math.log(self.floor)), 2.0 * LARGEST_LOG_SCALE)
 
     def get_config(self):
         return {**super().get_config(), "floor": self.floor}
@@ -97,6 +62,8 @@ class FreeScale(LearnedScale):
     Raises:
         ValueError: `initial` or `floor` is not a positive finite number, or `initial` is not above `floor`.
     """
+
+    is_learned = True
 
     def __init__(self, initial=1.0, floor=1e-3, **kwargs):
         super().__init__(floor=floor, **kwargs)
@@ -132,62 +99,40 @@ class FreeScale(LearnedScale):
 
     def value(self):
         """The learned sigma, floor included: a tensor of `weight_shape(event_shape)`."""
-        return ops.exp(0.5 * self.log_variance())
+        return ops.exp(self.log_scale())
 
-    def log_variance(self, features=None):
+    def log_scale(self, features=None):
         return self.bounded(ops.convert_to_tensor(self.raw))
 
     def get_config(self):
         return {**super().get_config(), "initial": self.initial}
 
 
-@keras.saving.register_keras_serializable("keras_vae")
-class Shared(FreeScale):
-    """One learned sigma for the whole event: sigma-VAE's shared variance (arXiv 2006.13202)."""
+def kept_axes(event_shape, axis):
+    """Of the event's axes those that `axis` names, counted from the front, in order."""
+    axes = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
+    return sorted(each % len(event_shape) for each in axes)
 
-    def weight_shape(self, event_shape):
+
+def averaged_axes(event_shape, axis):
+    """The event's other axes, counted from the back."""
+    kept = kept_axes(event_shape, axis)
+    return tuple(each - len(event_shape) for each in range(len(event_shape)) if each not in kept)
+
+
+def shape_along(owner, event_shape, axis):
+    """The shape of what varies along `axis` alone, broadcastable with the event: `()` if that is None."""
+    axes = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
+    rank = len(event_shape)
+    if not all(hasattr(each, "__index__") and -rank <= each < rank for each in axes):
+        raise ValueError(
+            f"{owner}: expected `axis` to be None, or an axis of the event or several; received: axis={axis!r} for "
+            f"events of shape {event_shape}"
+        )
+    if axis is None:
         return ()
-
-
-@keras.saving.register_keras_serializable("keras_vae")
-class PerDimension(FreeScale):
-    """One learned sigma for each element of the event, the same for every z."""
-
-    def weight_shape(self, event_shape):
-        return event_shape
-
-
-@keras.saving.register_keras_serializable("keras_vae")
-class PerElement(LearnedScale):
-    """A sigma for each element that the network computes, as in appendix C.2 of AEVB (arXiv 1312.6114): the default.
-
-    The network's output is log sigma^2 before the floor.
-    """
-
-    maps = 1
-
-    def log_variance(self, features=None):
-        return self.bounded(features)
-
-
-def get(scale, dtype=None):
-    """The `Scale` that an argument stands for: itself, `Fixed` for a number, `PerElement()` for None.
-
-    One that is made here gets the policy `dtype`.
-
-    Raises:
-        ValueError: `scale` is none of these, or a number that is not positive.
-    """
-    if scale is None:
-        return PerElement(dtype=dtype)
-    if isinstance(scale, Scale):
-        return scale
-    if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-        return Fixed(scale, dtype=dtype)
-    raise ValueError(
-        "Expected `scale` to be a positive number or a keras_vae.scales object such as Shared(), PerDimension() or "
-        f"PerElement(); received: {scale!r}"
-    )
+    kept = kept_axes(event_shape, axis)
+    return tuple(size if each in kept else 1 for each, size in enumerate(event_shape))
 
 
 def check_positive(owner, name, value):
@@ -196,8 +141,8 @@ def check_positive(owner, name, value):
         raise ValueError(
             f"{owner}: expected `{name}` (a standard deviation) to be a positive, finite number; received: {value!r}"
         )
-    if abs(2.0 * math.log(value)) > LARGEST_LOG_VARIANCE:
-        low, high = math.exp(-LARGEST_LOG_VARIANCE / 2), math.exp(LARGEST_LOG_VARIANCE / 2)
+    if abs(math.log(value)) > LARGEST_LOG_SCALE:
+        low, high = math.exp(-LARGEST_LOG_SCALE), math.exp(LARGEST_LOG_SCALE)
         raise ValueError(
             f"{owner}: expected `{name}` (a standard deviation) to be between {low:.1e} and {high:.1e}, for its square "
             f"to fit float32 with room to spare; received: {value!r}. Rescale the data."

@@ -1,0 +1,48 @@
+"""What every distribution of independent elements shares: one family, element by element, summed over the event."""
+
+from keras import ops
+
+from keras_vae.backend import tfd, tfp
+
+
+class Elements(tfd.Independent):
+    """`tfd.Independent(elements, event_ndims)`, made from the parameters that a network gives.
+
+    A subclass hands its arguments to this constructor, from which it may be copied and sliced. It overrides
+    `log_prob_of_elements` where it has a better form than TFP's: a fused op's, say.
+
+    Args:
+        elements: a `tfd.Distribution` of scalar events, batch `[..., *event]`.
+        event_ndims: how many trailing axes make up one event.
+        name: the distribution's.
+        **parameters: what the subclass was given, tensors broadcastable with `[..., *event]`, or numbers.
+    """
+
+    tensors = ()  # names of the parameters
+    support = None  # a `keras_vae.support.Support`
+
+    def __init__(self, elements, event_ndims, name, **parameters):
+        self.event_ndims = event_ndims
+        for parameter, value in parameters.items():
+            setattr(self, parameter, value)
+        super().__init__(elements, reinterpreted_batch_ndims=event_ndims, name=name)
+        self._parameters = self._no_dependency({**parameters, "event_ndims": event_ndims, "name": name})
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # Inherited as a method, TFP would ask this class, which knows no parameters.
+        properties = dict.fromkeys(cls.tensors, tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims))
+        cls._parameter_properties = classmethod(lambda cls, dtype, num_classes=None: properties)
+
+    def log_prob_of_elements(self, x, event_ndims=0):
+        """log p of each element of x, `[..., *event]`, summed over the last `event_ndims` axes."""
+        return ops.sum(self.distribution.log_prob(x), axis=tuple(range(-event_ndims, 0)))
+
+    def _log_prob(self, x):
+        return self.log_prob_of_elements(x, self.event_ndims)
+
+    def log_prob_of_observed(self, x):
+        """log p of the elements of x that are not NaN: exact, since the others' are factors that integrate to 1."""
+        observed = ops.logical_not(ops.isnan(x))
+        log_prob = self.log_prob_of_elements(ops.where(observed, x, self.support.some_value))
+        return ops.sum(ops.where(observed, log_prob, 0.0), axis=tuple(range(-self.event_ndims, 0)))

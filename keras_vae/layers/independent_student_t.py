@@ -1,0 +1,101 @@
+"""Student's t distribution with independent coordinates: a likelihood that outliers do not bend."""
+
+import math
+import numbers
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.elements import Elements
+from keras_vae.layers.location_scale import LocationScaleLayer, fixed_point
+from keras_vae.support import Support
+
+# Below, draws have no mean to reconstruct by.
+LEAST_DF = 1.0
+
+# Tails that outliers fit in, and data without them tells from a Gaussian's.
+INITIAL_DF = 10.0
+
+
+class StudentT(Elements):
+    """Independent Student-t variables.
+
+    Args:
+        df: nu, the degrees of freedom, above 1; broadcastable with `loc`.
+        loc: mu, `[..., *event]`.
+        log_scale: log sigma, broadcastable with `loc`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("df", "loc", "log_scale")
+    support = Support("IndependentStudentT", "real numbers")
+
+    def __init__(self, df, loc, log_scale, event_ndims, name="StudentT"):
+        elements = tfd.StudentT(df, loc, ops.exp(log_scale))
+        super().__init__(elements, event_ndims, name, df=df, loc=loc, log_scale=log_scale)
+
+    def best_log_scale(self, x, mean):
+        """log sigma at which x is likeliest, with `mean` over all that shares it: sigma^2 = mean w (x - mu)^2, with
+        w = (nu + 1) / (nu + (x - mu)^2 / sigma^2), which outliers make small.
+        """
+        square = ops.square(x - self.loc)
+        df = ops.stop_gradient(self.df)
+
+        def weighted(variance):
+            return mean(square * (df + 1.0) / (df + square / variance))
+
+        return 0.5 * fixed_point(weighted, mean(square))
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class IndependentStudentT(LocationScaleLayer):
+    """Student's t distribution with independent coordinates: real-valued data with outliers.
+
+        log p(x) = sum_i [ log G((nu + 1) / 2) - log G(nu / 2) - log(pi nu) / 2 - log sigma_i
+                           - (nu + 1) / 2 log(1 + (x_i - mu_i)^2 / (nu sigma_i^2)) ],    G the gamma function
+
+    An error e costs (nu + 1) log |e|, so that one absurd value hardly moves mu. At nu -> infinity it is the Gaussian.
+    (Lange, Little & Taylor, "Robust statistical modeling using the t distribution", JASA 84, 1989.) The `scale`'s sigma
+    is sigma; the standard deviation is sigma sqrt(nu / (nu - 2)) for nu > 2, and else infinite.
+
+    Args:
+        event_shape, scale, activation, projection: as of `LocationScaleLayer`.
+        df: nu, a number above 1, where the mean exists. None, the default, to learn it: one for the whole event, which
+            starts at 10; `layer.df_value()` reads it.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `df` is not a finite number above 1; or as `LocationScaleLayer`.
+    """
+
+    def __init__(self, event_shape, scale=None, df=None, activation=None, projection=True, **kwargs):
+        super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
+        is_number = isinstance(df, numbers.Real) and not isinstance(df, bool)
+        if df is not None and not (is_number and LEAST_DF < df < math.inf):
+            raise ValueError(
+                f"IndependentStudentT: expected `df` to be None or a finite number above 1, where the mean exists; "
+                f"received: {df!r}"
+            )
+        self.df = None if df is None else float(df)
+
+    def build(self, input_shape):
+        if self.df is None:
+            self.raw_df = self.add_weight(shape=(), initializer="zeros", autocast=False, name="raw_df")
+        super().build(input_shape)
+
+    def df_value(self):
+        """nu: as given, or the tensor that is learned, 1 + 9 exp(raw)."""
+        if self.df is not None:
+            return self.df
+        # Between the Cauchy distribution, nearly, and the Gaussian, nearly.
+        return LEAST_DF + (INITIAL_DF - LEAST_DF) * ops.exp(ops.clip(ops.convert_to_tensor(self.raw_df), -5.0, 12.0))
+
+    def with_scale(self, location, log_scale):
+        df, log_scale = (ops.convert_to_tensor(each, dtype=location.dtype) for each in (self.df_value(), log_scale))
+        return StudentT(df, location, log_scale, event_ndims=len(self.event_shape))
+
+    def get_config(self):
+        return {**super().get_config(), "df": self.df}

@@ -1,0 +1,116 @@
+"""What every location-scale layer shares: a location from the features, and sigma from a `keras_vae.scales` object."""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_vae import scales
+from keras_vae.backend import tfd
+from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.wrapped import Wrapped
+
+
+class LocationScaleLayer(DistributionLayer):
+    """A distribution layer whose distribution has a location and a scale: mu = activation(features), sigma the scale's.
+
+    A subclass sets `family`, a distribution made from `(location, log_scale, event_ndims=...)` that has
+    `best_log_scale(x, mean)`.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        scale: where sigma comes from: a `keras_vae.scales` object, or a number for a sigma that is known and fixed.
+            Default `PerElement()`, a function of the features.
+        activation: of the location, as Keras's layers take it: "sigmoid" for means in (0, 1). Default: none.
+        projection: False to take the features as the parameters: the locations, then (with `PerElement`) log sigma^2
+            before the scale's floor. See `DistributionLayer`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive.
+    """
+
+    family = None
+    sigma_name = "sigma"  # of the metric that a learned one is
+
+    def __init__(self, event_shape, scale=None, activation=None, projection=True, **kwargs):
+        super().__init__(event_shape, projection=projection, **kwargs)
+        self.scale = scales.get(scale, dtype=self.dtype_policy)
+        self.activation = keras.activations.get(activation)
+        self.maps = 1 + self.scale.maps
+
+    def build(self, input_shape):
+        self.scale.build_for(self.event_shape)
+        super().build(input_shape)
+
+    def call(self, features, training=None):
+        location, *scale_features = self.parameters(self.projected(features))
+        location = self.activation(location)
+        with_scale = functools.partial(self.with_scale, location)
+        if training and self.scale.is_fitted:
+            return Fitted(self.scale, with_scale)
+        return with_scale(self.scale.log_scale(*scale_features))
+
+    def with_scale(self, location, log_scale):
+        """The distribution at this location, `[B, *event]`, with this log sigma, broadcastable with it."""
+        log_scale = ops.convert_to_tensor(log_scale, dtype=location.dtype)
+        return self.family(location, log_scale, event_ndims=len(self.event_shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scale": keras.saving.serialize_keras_object(self.scale),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "scale": keras.saving.deserialize_keras_object(config["scale"])})
+
+
+class Fitted(Wrapped):
+    """A location-scale distribution in training: what it scores is scored with the sigma that is best for it.
+
+    No gradient flows through that sigma: at the maximum it is zero. Moments and draws are of the sigma kept so far.
+
+    Args:
+        scale: a built scale with `is_fitted`, which takes the sigma into its estimate.
+        with_scale: a function of log sigma to a distribution of batch `[B]`.
+    """
+
+    def __init__(self, scale, with_scale, name="Fitted"):
+        self._scale, self._with_scale = scale, with_scale
+        # The draws' sigma is not the network's: no gradient passes through them.
+        super().__init__(with_scale(scale.log_scale()), dict(locals()), name, tfd.NOT_REPARAMETERIZED)
+
+    def _best_for(self, x):
+        """The distribution with the best sigma for x `[..., B, *event]`, of which NaN is left out."""
+        observed = ops.logical_not(ops.isnan(x))
+        ndims = len(x.shape)
+        axes = (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
+
+        def mean(value):
+            value = ops.where(observed, value, 0.0)
+            counts = ops.sum(ops.cast(observed, value.dtype), axis=axes, keepdims=True)
+            total = ops.sum(value, axis=axes, keepdims=True)
+            return ops.reshape(total / ops.maximum(counts, 1.0), self._scale.moving_square.shape)
+
+        best = self.distribution.best_log_scale(
+            ops.where(observed, x, ops.broadcast_to(self.distribution.loc, ops.shape(x))), mean
+        )
+        return self._with_scale(self._scale.fit(ops.stop_gradient(best)))
+
+    def _log_prob(self, x):
+        return self._best_for(x).log_prob(x)
+
+    def log_prob_of_observed(self, x):
+        """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
+        return self._best_for(x).log_prob_of_observed(x)
+
+
+def fixed_point(update, start, iterations=30):
+    """log of the positive number that `update` leaves as it is, from `start` on: a scale that has no closed form."""
+    smallest = ops.cast(1e-30, start.dtype)
+    value = ops.maximum(start, smallest)
+    for _ in range(iterations):
+        value = ops.maximum(update(value), smallest)
+    return ops.log(value)

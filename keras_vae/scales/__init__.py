@@ -1,0 +1,42 @@
+"""Where a location-scale layer's sigma comes from: one small class each.
+
+A scale is a Keras layer that gives log sigma, broadcastable with the location; sigma is what a family calls its scale,
+for a Gaussian the standard deviation. It may own weights, ask the distribution layer for `maps` feature maps an
+element, or be fitted to the training data (`Optimal`). Scales that are not fixed meet a smooth floor,
+
+    sigma^2 = exp(raw) + floor^2,
+
+so that a variance which training drives to zero stays positive and its gradient fades instead of becoming NaN; and are
+cut off above sigma = e^40.
+"""
+
+import numbers
+
+from keras_vae.scales.base import Scale
+from keras_vae.scales.fixed import Fixed
+from keras_vae.scales.optimal import Optimal
+from keras_vae.scales.per_dimension import PerDimension
+from keras_vae.scales.per_element import PerElement
+from keras_vae.scales.shared import Shared
+
+__all__ = ["Fixed", "Optimal", "PerDimension", "PerElement", "Scale", "Shared"]
+
+
+def get(scale, dtype=None):
+    """The `Scale` that an argument stands for: itself, `Fixed` for a number, `PerElement()` for None.
+
+    One that is made here gets the policy `dtype`.
+
+    Raises:
+        ValueError: `scale` is none of these, or a number that is not positive.
+    """
+    if scale is None:
+        return PerElement(dtype=dtype)
+    if isinstance(scale, Scale):
+        return scale
+    if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
+        return Fixed(scale, dtype=dtype)
+    raise ValueError(
+        "Expected `scale` to be a positive number or a keras_vae.scales object such as Shared(), PerDimension() or "
+        f"PerElement(); received: {scale!r}"
+    )

@@ -1,0 +1,33 @@
+"""A sigma that is known."""
+
+import math
+
+import keras
+
+from keras_vae.scales.base import Scale, check_positive
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Fixed(Scale):
+    """A sigma that is known and not learned. With it, maximising the likelihood is minimising squared error.
+
+    Args:
+        value: sigma, a positive finite number.
+
+    Raises:
+        ValueError: `value` is not a positive finite number.
+    """
+
+    def __init__(self, value, **kwargs):
+        super().__init__(**kwargs)
+        self.sigma = check_positive("Fixed", "value", value)
+
+    def value(self):
+        """sigma, a float."""
+        return self.sigma
+
+    def log_scale(self, features=None):
+        return math.log(self.sigma)
+
+    def get_config(self):
+        return {**super().get_config(), "value": self.sigma}

@@ -1,0 +1,68 @@
+"""The sigma that maximises the likelihood, in closed form."""
+
+import numbers
+
+import keras
+from keras import ops
+
+from keras_vae.scales.base import LARGEST_LOG_SCALE, LearnedScale, averaged_axes, shape_along
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Optimal(LearnedScale):
+    """The sigma that maximises the likelihood of the training batch: sigma-VAE's optimal variance (arXiv 2006.13202).
+
+        sigma^2 = mean over the batch and the event of (x - mu)^2,    for a Gaussian
+
+    In training each batch is scored with its own best sigma, found by its family in closed form or as a fixed point.
+    Evaluation, draws and everything else use the estimate that training has left: the moving average of sigma^2, never
+    a sigma of the data that is scored. By it a test set is scored honestly.
+
+    On several devices each replica's share has a sigma of its own, as a batch's statistics do in Keras.
+
+    Args:
+        floor: the smallest sigma, approached smoothly: sigma^2 = estimate + floor^2.
+        axis: an axis of the event, or several, along which sigma varies: `axis=-1` for one sigma a channel. None, the
+            default, for a single one.
+        momentum: of the moving average, in [0, 1): the share of what was before.
+
+    Raises:
+        ValueError: `floor` is not a positive finite number, `momentum` not in [0, 1), or the event has no such axis.
+    """
+
+    is_fitted = True
+    is_learned = True
+
+    def __init__(self, floor=1e-3, axis=None, momentum=0.99, **kwargs):
+        super().__init__(floor=floor, **kwargs)
+        if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real) or not 0 <= momentum < 1:
+            raise ValueError(f"Optimal: expected `momentum` to be a number in [0, 1); received: {momentum!r}")
+        self.axis = axis
+        self.momentum = momentum
+
+    def build(self, event_shape):
+        shape = shape_along("Optimal", event_shape, self.axis)
+        self.averaged_axes = averaged_axes(event_shape, self.axis)
+        # The average starts from nothing: divided by the weight that its terms have had, it is unbiased at once.
+        weight = {"initializer": "zeros", "trainable": False, "autocast": False}
+        self.moving_square = self.add_weight(shape=shape, name="moving_square", **weight)
+        self.moving_weight = self.add_weight(shape=(), name="moving_weight", **weight)
+
+    def fit(self, log_scale):
+        """Takes a training batch's best log sigma into the average, and returns it, floor included."""
+        square = ops.exp(2.0 * ops.clip(log_scale, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
+        for average, value in ((self.moving_square, square), (self.moving_weight, 1.0)):
+            average.assign(self.momentum * average + (1.0 - self.momentum) * ops.cast(value, average.dtype))
+        return self.bounded(2.0 * log_scale)
+
+    def value(self):
+        """The sigma that training has left, floor included; 1 before any training."""
+        return ops.exp(self.log_scale())
+
+    def log_scale(self, features=None):
+        weight = ops.convert_to_tensor(self.moving_weight)
+        square = ops.convert_to_tensor(self.moving_square) / ops.where(weight > 0, weight, 1.0)
+        return self.bounded(ops.log(ops.where(weight > 0, square, 1.0)))
+
+    def get_config(self):
+        return {**super().get_config(), "axis": self.axis, "momentum": self.momentum}

@@ -1,0 +1,18 @@
+"""A sigma that the network computes."""
+
+import keras
+
+from keras_vae.scales.base import LearnedScale
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class PerElement(LearnedScale):
+    """A sigma for each element that the network computes, as in appendix C.2 of AEVB (arXiv 1312.6114): the default.
+
+    The network's output is log sigma^2 before the floor.
+    """
+
+    maps = 1
+
+    def log_scale(self, features=None):
+        return self.bounded(features)
