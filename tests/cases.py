@@ -29,6 +29,9 @@ class Case:
         draw_x: (generator, shape) to data in the support.
         features: shape of one example's features.
         learns_sigma: whether it has a scale that is learned, with a floor.
+        entropy: the distribution to SciPy's entropy, `[B]`; None for a family that has none.
+        correlation: the distribution to the correlation of each example's elements, `[B, D, D]`; None if independent.
+        is_discrete: whether x is whole numbers, of which the density is a probability.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Case:
     draw_x: Callable
     features: tuple = (6,)
     learns_sigma: bool = False
+    entropy: Callable | None = None
+    correlation: Callable | None = None
+    is_discrete: bool = False
 
     def __str__(self):
         return self.name
@@ -54,13 +60,14 @@ def float64(tensor):
     return np.asarray(tensor).astype("float64")
 
 
-def elementwise(name, make, event_shape, marginal, draw_x, log_prob=None, **kwargs):
+def elementwise(name, make, event_shape, marginal, draw_x, log_prob=None, has_entropy=True, **kwargs):
     """A row for a family of independent elements: what SciPy says of each, `marginal`, says all."""
+    axes = tuple(range(-len(event_shape), 0))
 
     def summed(distribution, x):
         frozen = marginal(distribution)
-        terms = frozen.logpmf(float64(x)) if hasattr(frozen, "pmf") else frozen.logpdf(float64(x))
-        return terms.sum(axis=tuple(range(-len(event_shape), 0)))
+        score = frozen.logpmf if kwargs.get("is_discrete") else frozen.logpdf
+        return score(float64(x)).sum(axis=axes)
 
     return Case(
         name=f"{name}-rank{len(event_shape)}",
@@ -69,6 +76,7 @@ def elementwise(name, make, event_shape, marginal, draw_x, log_prob=None, **kwar
         log_prob=log_prob or summed,
         marginal=marginal,
         draw_x=draw_x,
+        entropy=(lambda distribution: marginal(distribution).entropy().sum(axis=axes)) if has_entropy else None,
         **kwargs,
     )
 
@@ -144,6 +152,7 @@ def bernoulli(name, event_shape, features=(6,)):
         lambda rng, shape: rng.binomial(1, 0.8, shape),
         log_prob,
         features=features,
+        is_discrete=True,
     )
 
 
