@@ -63,9 +63,15 @@ class Support:
             return None
         first = tuple(int(i) for i in np.unravel_index(outside.argmax(), x.shape))
         advice = self.advice
-        if self.high == 1.0 and low >= 0.0:
+        if self.high == 1.0 < high and low >= 0.0:
             advice = "Pixels in 0..255? Scale them: x.astype('float32') / 255."
         return ValueError(
             f"{name}{where}: {self.family} scores {self.words}; received {x[first]!s} at position {list(first)}, the "
             f"first of {int(outside.sum())} value(s) outside. {advice}".rstrip()
         )
+
+
+def levels_from_zero(family, levels):
+    """The support of a family over the levels 0, ..., levels - 1."""
+    words = f"whole numbers from 0 to {levels - 1}"
+    return Support(family, words, low=0.0, high=levels - 1.0, is_integer=True)

@@ -135,6 +135,187 @@ def student_t(name, event_shape, scale, df=None, **kwargs):
     return location_scale(f"student_t-{name}", layer, None, event_shape, scale, marginal=marginal, **kwargs)
 
 
+class Levels:
+    """A frozen distribution over whole numbers from 0 on, from the table of their probabilities, `[..., levels]`."""
+
+    def __init__(self, probabilities):
+        self.probabilities = probabilities
+        self.numbers = np.arange(probabilities.shape[-1])
+
+    def _of(self, table, x):
+        inside = np.clip(x, 0, len(self.numbers) - 1).astype(int)
+        table, inside = np.broadcast_arrays(table, inside[..., np.newaxis])
+        return np.where(x < 0, 0.0, np.take_along_axis(table, inside[..., :1], axis=-1)[..., 0])
+
+    def pmf(self, x):
+        return self._of(self.probabilities, x)
+
+    def logpmf(self, x):
+        return np.log(self.pmf(x))
+
+    def cdf(self, x):
+        return self._of(np.cumsum(self.probabilities, axis=-1), x)
+
+    def mean(self):
+        return (self.probabilities * self.numbers).sum(axis=-1)
+
+    def var(self):
+        return (self.probabilities * (self.numbers - self.mean()[..., np.newaxis]) ** 2).sum(axis=-1)
+
+    def std(self):
+        return np.sqrt(self.var())
+
+    def entropy(self):
+        return scipy.special.entr(self.probabilities).sum(axis=-1)
+
+
+class ContinuousBernoulli:
+    """SciPy's exponential distribution cut off at 1, seen from the side on which it falls."""
+
+    def __init__(self, logits):
+        self.falls = logits < 0
+        rate = np.abs(logits)
+        self.of_distance = scipy.stats.truncexpon(b=rate, scale=1 / rate)
+
+    def _distance(self, x):
+        return np.where(self.falls, x, 1 - x)
+
+    def logpdf(self, x):
+        return self.of_distance.logpdf(self._distance(x))
+
+    def cdf(self, x):
+        cdf = self.of_distance.cdf(self._distance(x))
+        return np.where(self.falls, cdf, 1 - cdf)
+
+    def _moment(self, power):
+        # By quadrature: SciPy's own moments lose digits where the rate is small.
+        nodes, weights = np.polynomial.legendre.leggauss(40)
+        x = (nodes.reshape(-1, *(1 for _ in self.falls.shape)) + 1) / 2
+        return np.tensordot(weights / 2, x**power * np.exp(self.logpdf(x)), axes=1)
+
+    def mean(self):
+        return self._moment(1)
+
+    def var(self):
+        return self._moment(2) - self._moment(1) ** 2
+
+    def std(self):
+        return np.sqrt(self.var())
+
+    def entropy(self):
+        return self.of_distance.entropy()
+
+
+def continuous_bernoulli(name, event_shape, **kwargs):
+    """A row for `ContinuousBernoulli`."""
+    return elementwise(
+        f"continuous_bernoulli-{name}",
+        lambda **given: layers.ContinuousBernoulli(event_shape, **given),
+        event_shape,
+        lambda distribution: ContinuousBernoulli(float64(distribution.logits)),
+        lambda rng, shape: rng.uniform(size=shape),
+        **kwargs,
+    )
+
+
+def beta(name, event_shape, **kwargs):
+    """A row for `Beta`."""
+    return elementwise(
+        f"beta-{name}",
+        lambda **given: layers.Beta(event_shape, **given),
+        event_shape,
+        lambda distribution: scipy.stats.beta(
+            float64(distribution.concentration1), float64(distribution.concentration0)
+        ),
+        lambda rng, shape: rng.beta(6.0, 6.0, size=shape),
+        **kwargs,
+    )
+
+
+def counts(name, layer, event_shape, marginal, scale=None, **kwargs):
+    """A row for a family of counts; `scale`, where it has one, makes a new scale."""
+    return elementwise(
+        name,
+        lambda **given: layer(event_shape, **(given if scale is None else {"scale": scale(), **given})),
+        event_shape,
+        marginal,
+        lambda rng, shape: rng.negative_binomial(1.0, 0.3, size=shape),
+        has_entropy=False,
+        is_discrete=True,
+        **kwargs,
+    )
+
+
+def negative_binomial_of(distribution):
+    """SciPy's negative binomial."""
+    mean, shape = np.exp(float64(distribution.log_mean)), np.exp(-2 * float64(distribution.log_scale))
+    return scipy.stats.nbinom(*np.broadcast_arrays(shape, shape / (shape + mean)))
+
+
+class ZeroInflated:
+    """A frozen distribution of counts that is 0 instead with probability p."""
+
+    def __init__(self, counts, p):
+        self.counts, self.p = counts, p
+
+    def pmf(self, x):
+        return self.p * (x == 0) + (1 - self.p) * self.counts.pmf(x)
+
+    def logpmf(self, x):
+        return np.log(self.pmf(x))
+
+    def cdf(self, x):
+        return np.where(x < 0, 0.0, self.p + (1 - self.p) * self.counts.cdf(x))
+
+    def mean(self):
+        return (1 - self.p) * self.counts.mean()
+
+    def var(self):
+        square = self.counts.var() + self.counts.mean() ** 2
+        return (1 - self.p) * square - self.mean() ** 2
+
+    def std(self):
+        return np.sqrt(self.var())
+
+    def entropy(self):
+        return scipy.special.entr(self.pmf(np.arange(20_000).reshape(-1, *(1 for _ in self.p.shape)))).sum(axis=0)
+
+
+def table_of_levels(loc, scale, levels):
+    """The probability of each level, `[..., levels]`: differences of SciPy's logistic cdf."""
+    frozen = scipy.stats.logistic(loc[..., np.newaxis], scale[..., np.newaxis])
+    ends = np.concatenate([[-np.inf], (np.arange(levels - 1) + 0.5) / (levels - 1), [np.inf]])
+    return frozen.cdf(ends[1:]) - frozen.cdf(ends[:-1])
+
+
+def levels_row(name, layer, event_shape, table, levels, **kwargs):
+    """A row for a family over levels: `table` gives their probabilities, `[B, *event, levels]`."""
+    return elementwise(
+        name,
+        lambda **given: layer(event_shape, levels=levels, **given),
+        event_shape,
+        lambda distribution: Levels(table(distribution)),
+        lambda rng, shape: rng.integers(0, levels, size=shape),
+        has_entropy=False,
+        is_discrete=True,
+        **kwargs,
+    )
+
+
+def table_of_logistic(distribution):
+    """Of `DiscretizedLogistic`."""
+    loc, scale = np.broadcast_arrays(float64(distribution.loc), np.exp(float64(distribution.log_scale)))
+    return table_of_levels(loc, scale, distribution.levels)
+
+
+def table_of_mixture(distribution):
+    """Of a `DiscretizedLogisticMixture` of one channel."""
+    weights = scipy.special.softmax(float64(distribution.logits), axis=-1)
+    loc, scale = float64(distribution.loc)[..., 0], np.exp(float64(distribution.log_scale))[..., 0]
+    tables = table_of_levels(loc, scale, distribution.levels)  # [..., *pixels, K, levels]
+    return (weights[..., np.newaxis] * tables).sum(axis=-2)[..., np.newaxis, :]
+
+
 def bernoulli(name, event_shape, features=(6,)):
     """A row for `IndependentBernoulli`."""
 
@@ -172,4 +353,52 @@ CASES = [
     logistic("per_element", (2, 3, 2), scales.PerElement, features=(2, 3, 4)),
     student_t("per_element", (2, 3), scales.PerElement, df=7.0),
     student_t("learned_df", (3,), scales.Shared),
+    continuous_bernoulli("on_grid", (2, 3, 2), features=(2, 3, 4)),
+    beta("flat", (3,)),
+    counts(
+        "poisson",
+        layers.Poisson,
+        (2, 3),
+        lambda distribution: scipy.stats.poisson(np.exp(float64(distribution.log_rate))),
+    ),
+    counts(
+        "negative_binomial",
+        layers.NegativeBinomial,
+        (3,),
+        negative_binomial_of,
+        scale=scales.PerElement,
+        learns_sigma=True,
+    ),
+    counts(
+        "zero_inflated",
+        layers.ZeroInflatedNegativeBinomial,
+        (3,),
+        lambda distribution: ZeroInflated(
+            negative_binomial_of(distribution), scipy.special.expit(float64(distribution.zero_logits))
+        ),
+        scale=scales.PerDimension,
+    ),
+    levels_row(
+        "categorical",
+        layers.Categorical,
+        (2, 3),
+        lambda distribution: scipy.special.softmax(float64(distribution.logits), axis=-1),
+        levels=5,
+    ),
+    levels_row(
+        "discretized_logistic",
+        layers.DiscretizedLogistic,
+        (2, 3, 2),
+        table_of_logistic,
+        levels=20,
+        features=(2, 3, 4),
+        learns_sigma=True,
+    ),
+    levels_row(
+        "discretized_logistic_mixture",
+        functools.partial(layers.DiscretizedLogisticMixture, components=3),
+        (2, 2, 1),
+        table_of_mixture,
+        levels=20,
+    ),
 ]

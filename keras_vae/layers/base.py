@@ -35,13 +35,18 @@ class DistributionLayer(keras.layers.Layer):
             along the last axis: `(28, 28, 2)` for the mean and the log-variance of `(28, 28, 1)`.
 
     Raises:
-        ValueError: `event_shape` holds anything but positive integers; with `projection=False`, the features' shape is
-            neither of the two.
+        ValueError: `event_shape` holds anything but positive integers; `scale` is given to a family that has none; with
+            `projection=False`, the features' shape is neither of the two.
     """
 
     maps = 1  # numbers that the distribution takes from the network, an element of the event
 
     def __init__(self, event_shape, projection=True, **kwargs):
+        if "scale" in kwargs:
+            raise ValueError(
+                f"{type(self).__name__}: expected no `scale`, since this family has none: its spread follows from its "
+                f"other parameters; received: scale={kwargs['scale']!r}"
+            )
         super().__init__(**kwargs)
         self.event_shape = check_event_shape(type(self).__name__, event_shape)
         self.projection = projection
@@ -132,3 +137,10 @@ def check_event_shape(owner, event_shape):
                 f"received: {event_shape!r}"
             )
     return tuple(int(size) for size in shape)
+
+
+def check_levels(owner, levels, name="levels", least=2):
+    """`levels` as an int, if it is an integer of at least `least`."""
+    if isinstance(levels, bool) or not hasattr(levels, "__index__") or levels < least:
+        raise ValueError(f"{owner}: expected `{name}` to be an integer of at least {least}; received: {levels!r}")
+    return int(levels)

@@ -19,6 +19,7 @@ class Elements(tfd.Independent):
     """
 
     tensors = ()  # names of the parameters
+    extra_axes = 0  # that these have beyond the event's
     support = None  # a `keras_vae.support.Support`
 
     def __init__(self, elements, event_ndims, name, **parameters):
@@ -31,7 +32,8 @@ class Elements(tfd.Independent):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         # Inherited as a method, TFP would ask this class, which knows no parameters.
-        properties = dict.fromkeys(cls.tensors, tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims))
+        each = tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims + self.extra_axes)
+        properties = dict.fromkeys(cls.tensors, each)
         cls._parameter_properties = classmethod(lambda cls, dtype, num_classes=None: properties)
 
     def log_prob_of_elements(self, x, event_ndims=0):

@@ -78,6 +78,7 @@ class IndependentNormal(LocationScaleLayer):
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
     """
 
+    family = FusedNormal
+
     def with_scale(self, location, log_scale):
-        log_variance = ops.convert_to_tensor(2.0 * log_scale, dtype=location.dtype)
-        return FusedNormal(location, log_variance, event_ndims=len(self.event_shape))
+        return FusedNormal(location, 2.0 * log_scale, event_ndims=len(self.event_shape))

@@ -71,6 +71,8 @@ class IndependentStudentT(LocationScaleLayer):
         ValueError: `df` is not a finite number above 1; or as `LocationScaleLayer`.
     """
 
+    family = StudentT
+
     def __init__(self, event_shape, scale=None, df=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
         is_number = isinstance(df, numbers.Real) and not isinstance(df, bool)
@@ -94,7 +96,7 @@ class IndependentStudentT(LocationScaleLayer):
         return LEAST_DF + (INITIAL_DF - LEAST_DF) * ops.exp(ops.clip(ops.convert_to_tensor(self.raw_df), -5.0, 12.0))
 
     def with_scale(self, location, log_scale):
-        df, log_scale = (ops.convert_to_tensor(each, dtype=location.dtype) for each in (self.df_value(), log_scale))
+        df = ops.convert_to_tensor(self.df_value(), dtype=location.dtype)
         return StudentT(df, location, log_scale, event_ndims=len(self.event_shape))
 
     def get_config(self):

@@ -1,7 +1,5 @@
 """What every location-scale layer shares: a location from the features, and sigma from a `keras_vae.scales` object."""
 
-import functools
-
 import keras
 from keras import ops
 
@@ -14,8 +12,9 @@ from keras_vae.layers.wrapped import Wrapped
 class LocationScaleLayer(DistributionLayer):
     """A distribution layer whose distribution has a location and a scale: mu = activation(features), sigma the scale's.
 
-    A subclass sets `family`, a distribution made from `(location, log_scale, event_ndims=...)` that has
-    `best_log_scale(x, mean)`.
+    A subclass sets `family`, a distribution made from `(location, log_scale, event_ndims=...)`, or overrides
+    `with_scale`. For `scale=Optimal()` the distribution has `best_log_scale(x, mean)`. A family with parameters beside
+    the two sets `more_maps`, their number an element of the event: `with_scale` takes them after the location.
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -26,33 +25,43 @@ class LocationScaleLayer(DistributionLayer):
             before the scale's floor. See `DistributionLayer`.
 
     Raises:
-        ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive.
+        ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive; or it is
+            one that the family cannot fit.
     """
 
     family = None
+    more_maps = 0
     sigma_name = "sigma"  # of the metric that a learned one is
 
     def __init__(self, event_shape, scale=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
         self.scale = scales.get(scale, dtype=self.dtype_policy)
+        if self.scale.is_fitted and not hasattr(self.family, "best_log_scale"):
+            raise ValueError(
+                f"{type(self).__name__}: expected a scale that is fixed or learned, such as Shared(): this family's "
+                f"best one is not known in closed form; received: {type(self.scale).__name__}"
+            )
         self.activation = keras.activations.get(activation)
-        self.maps = 1 + self.scale.maps
+        self.maps = 1 + self.more_maps + self.scale.maps
 
     def build(self, input_shape):
         self.scale.build_for(self.event_shape)
         super().build(input_shape)
 
     def call(self, features, training=None):
-        location, *scale_features = self.parameters(self.projected(features))
+        location, *rest = self.parameters(self.projected(features))
+        more, scale_features = rest[: self.more_maps], rest[self.more_maps :]
         location = self.activation(location)
-        with_scale = functools.partial(self.with_scale, location)
+
+        def with_scale(log_scale):
+            return self.with_scale(location, *more, ops.convert_to_tensor(log_scale, dtype=location.dtype))
+
         if training and self.scale.is_fitted:
             return Fitted(self.scale, with_scale)
         return with_scale(self.scale.log_scale(*scale_features))
 
     def with_scale(self, location, log_scale):
         """The distribution at this location, `[B, *event]`, with this log sigma, broadcastable with it."""
-        log_scale = ops.convert_to_tensor(log_scale, dtype=location.dtype)
         return self.family(location, log_scale, event_ndims=len(self.event_shape))
 
     def get_config(self):
@@ -114,3 +123,12 @@ def fixed_point(update, start, iterations=30):
     for _ in range(iterations):
         value = ops.maximum(update(value), smallest)
     return ops.log(value)
+
+
+def root(slope, low, high, iterations=40):
+    """Where an increasing function, from negative to positive between `low` and `high`, is 0: by bisection."""
+    for _ in range(iterations):
+        middle = 0.5 * (low + high)
+        is_below = slope(middle) < 0.0
+        low, high = ops.where(is_below, middle, low), ops.where(is_below, high, middle)
+    return 0.5 * (low + high)

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_close, value_and_gradients
-from keras_vae.ops import bernoulli, bernoulli_nll, gaussian, gaussian_kl, gaussian_nll, logistic, logistic_nll
+from keras_vae.ops import (
+    bernoulli,
+    bernoulli_nll,
+    continuous_bernoulli,
+    continuous_bernoulli_nll,
+    discretized_logistic,
+    discretized_logistic_nll,
+    gaussian,
+    gaussian_kl,
+    gaussian_nll,
+    logistic,
+    logistic_nll,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +54,22 @@ def grey(rng, shape):
     return rng.uniform(0.0, 1.0, shape)
 
 
+def inner_level(rng, shape):
+    """Between the lowest and the highest level, where the probability is smooth in x too."""
+    return rng.uniform(1.0, 254.0, shape)
+
+
+def grey_location(rng, shape):
+    return rng.normal(0.5, 0.3, shape)
+
+
 OPS = [
     Op(gaussian_nll, gaussian.nll_reference, (location, location, log_variance)),
     Op(gaussian_kl, gaussian.kl_reference, (location, log_variance, location, log_variance)),
     Op(bernoulli_nll, bernoulli.nll_reference, (grey, location)),
     Op(logistic_nll, logistic.nll_reference, (location, location, log_variance)),
+    Op(continuous_bernoulli_nll, continuous_bernoulli.nll_reference, (grey, location)),
+    Op(discretized_logistic_nll, discretized_logistic.nll_reference, (inner_level, grey_location, log_variance)),
 ]
 every_op = pytest.mark.parametrize("op", OPS, ids=str)
 
@@ -427,8 +450,9 @@ def test_a_sum_of_the_largest_numbers_is_the_largest_number(op):
     """Summands that are finite have a finite sum: here 1e4 of them, each at the top of float32."""
     peak = np.float32(np.finfo("float32").max)
     extremes = {location: peak, log_variance: np.float32(-80.0), grey: np.float32(0.0)}
+    extremes |= {inner_level: np.float32(128.0), grey_location: peak}
     operands = [tf.fill((1, 10_000), extremes[sampler]) for sampler in op.samplers]
-    if op.function is not bernoulli_nll:
+    if op.function not in (bernoulli_nll, continuous_bernoulli_nll):
         operands[2 if op.function is gaussian_kl else 1] = tf.fill((1, 10_000), -peak)
     value = op.function(*operands)
     np.testing.assert_array_equal(value, [peak])

@@ -1,0 +1,65 @@
+"""The Beta distribution with independent elements: proportions strictly between 0 and 1."""
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.elements import Elements
+from keras_vae.support import Support
+
+# The smallest concentration, approached smoothly: below, draws in float32 are 0 or 1.
+FLOOR = 1e-2
+
+
+class BetaElements(Elements):
+    """Independent Beta variables.
+
+    Args:
+        concentration1: alpha, positive, `[..., *event]`.
+        concentration0: beta, positive, broadcastable with `concentration1`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("concentration1", "concentration0")
+    support = Support(
+        "Beta",
+        "0 < x < 1, both ends excluded",
+        low=0.0,
+        high=1.0,
+        is_open=True,
+        advice="The density at 0 and 1 is 0 or infinite. Squeeze x a little, (x * (N - 1) + 0.5) / N for N examples, "
+        "or use ContinuousBernoulli, which scores the ends.",
+    )
+
+    def __init__(self, concentration1, concentration0, event_ndims, name="Beta"):
+        parameters = {"concentration1": concentration1, "concentration0": concentration0}
+        super().__init__(tfd.Beta(concentration1, concentration0), event_ndims, name, **parameters)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Beta(DistributionLayer):
+    """A Beta distribution for each element: proportions, rates and probabilities, strictly between 0 and 1.
+
+        log p(x) = sum_i [ (a_i - 1) log x_i + (b_i - 1) log(1 - x_i) - log B(a_i, b_i) ],    B the beta function
+
+    with mean a / (a + b), and the narrower the larger a + b is. (Ferrari & Cribari-Neto, "Beta regression for modelling
+    rates and proportions", 2004; the squeeze that is advised for data with zeros and ones is Smithson & Verkuilen's,
+    2006.) The concentrations a and b are softplus(features) + 0.01.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        projection: False to take the features as the concentrations before the softplus: all a, then all b. See
+            `DistributionLayer`.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers.
+    """
+
+    maps = 2
+
+    def distribution(self, *raw):
+        return BetaElements(*(ops.softplus(each) + FLOOR for each in raw), event_ndims=len(self.event_shape))

@@ -1,0 +1,86 @@
+"""Independent categorical variables: levels 0, 1, ..., each with a probability of its own."""
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.base import DistributionLayer, check_levels
+from keras_vae.layers.elements import Elements
+from keras_vae.support import levels_from_zero
+
+
+class CategoricalElements(Elements):
+    """Independent categorical variables over whole numbers.
+
+    Args:
+        logits: log-probabilities, up to a constant for each element, `[..., *event, levels]`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("logits",)
+    extra_axes = 1
+
+    def __init__(self, logits, event_ndims, name="Categorical"):
+        super().__init__(tfd.Categorical(logits=logits, dtype=logits.dtype), event_ndims, name, logits=logits)
+
+    @property
+    def support(self):
+        """What values are scored."""
+        return levels_from_zero("Categorical", self.logits.shape[-1])
+
+    def log_prob_of_elements(self, x, event_ndims=0):
+        level = ops.clip(ops.cast(x, "int32"), 0, self.logits.shape[-1] - 1)
+        # One level in a comparison with each: a gather's gradient is a scatter, which is slower.
+        is_level = ops.equal(ops.expand_dims(level, -1), ops.arange(self.logits.shape[-1]))
+        log_prob = ops.sum(ops.where(is_level, ops.log_softmax(self.logits), 0.0), axis=-1)
+        return ops.sum(log_prob, axis=tuple(range(-event_ndims, 0)))
+
+    def _levels(self):
+        return ops.arange(self.logits.shape[-1], dtype=self.logits.dtype)
+
+    def _mean(self):
+        return ops.sum(ops.softmax(self.logits) * self._levels(), axis=-1)
+
+    def _variance(self):
+        return ops.sum(ops.softmax(self.logits) * ops.square(self._levels() - self._mean()[..., None]), axis=-1)
+
+    def _stddev(self):
+        return ops.sqrt(self._variance())
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Categorical(DistributionLayer):
+    """A categorical distribution for each element: integer levels 0, ..., levels - 1, or the numbers of categories.
+
+        log p(x) = sum_i log softmax(l_i)[x_i]
+
+    The softmax cross-entropy, summed. Nothing ties neighbouring levels together: it can take any shape, and must learn
+    each level's probability; `DiscretizedLogistic` is for levels that are a scale, as of grey. `mean()` is that of the
+    levels as numbers; for categories without an order, ask for `mode()`, or the `logits`.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        levels: how many there are, an integer of at least 2.
+        projection: False to take the features as the logits, `levels` of them for each element, element after element.
+            See `DistributionLayer`.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers; `levels` is not an integer of at least 2.
+    """
+
+    def __init__(self, event_shape, levels, projection=True, **kwargs):
+        super().__init__(event_shape, projection=projection, **kwargs)
+        self.levels = check_levels(type(self).__name__, levels)
+        self.maps = self.levels
+
+    def parameters(self, features):
+        return [ops.reshape(features, (-1, *self.event_shape, self.levels))]
+
+    def distribution(self, logits):
+        return CategoricalElements(logits, event_ndims=len(self.event_shape))
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}

@@ -1,0 +1,116 @@
+"""The discretised logistic distribution with independent elements: 8-bit images, level by level."""
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.base import check_levels
+from keras_vae.layers.elements import Elements
+from keras_vae.layers.location_scale import LocationScaleLayer, root
+from keras_vae.ops import discretized_logistic_nll
+from keras_vae.ops.discretized_logistic import slope_of_log_scale
+from keras_vae.support import levels_from_zero
+
+# Levels of an expectation that are in memory at a time.
+LEVELS_AT_ONCE = 16
+
+
+class DiscretizedLogisticElements(Elements):
+    """Independent logistic variables, each rounded to the nearest of `levels` levels from 0 to 1, which are numbered.
+
+    Args:
+        loc: mu, where the levels run from 0 to 1, `[..., *event]`.
+        log_scale: log s, broadcastable with `loc`.
+        levels: how many there are.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("loc", "log_scale")
+
+    def __init__(self, loc, log_scale, levels, event_ndims, name="DiscretizedLogistic"):
+        # TFP rounds up: less half a level, that is to the nearest.
+        logistic = tfd.Logistic(loc * (levels - 1) - 0.5, ops.exp(log_scale) * (levels - 1))
+        elements = tfd.QuantizedDistribution(logistic, low=0.0, high=levels - 1.0)
+        super().__init__(elements, event_ndims, name, loc=loc, log_scale=log_scale, levels=levels)
+
+    @property
+    def support(self):
+        """What values are scored."""
+        return levels_from_zero("DiscretizedLogistic", self.levels)
+
+    def log_prob_of_elements(self, x, event_ndims=0):
+        return -discretized_logistic_nll(x, self.loc, self.log_scale, self.levels, event_ndims=event_ndims)
+
+    def best_log_scale(self, x, mean):
+        """log s at which x is likeliest, with `mean` over all that shares it: where the mean slope is 0."""
+
+        def slope(log_scale):
+            return mean(slope_of_log_scale(x, self.loc, log_scale, self.levels))
+
+        some = ops.zeros_like(mean(self.loc * 0.0 + x))
+        return root(slope, some - 12.0, some + 6.0)
+
+    def _mean(self):
+        return mean_and_variance(self.loc, self.log_scale, self.levels)[0]
+
+    def _variance(self):
+        return mean_and_variance(self.loc, self.log_scale, self.levels)[1]
+
+    def _stddev(self):
+        return ops.sqrt(self._variance())
+
+
+def mean_and_variance(loc, log_scale, levels):
+    """Of the level x that a logistic variable is rounded to, exactly:
+
+        E[x] = sum_k P(x > k),    E[(x - m)^2] = m^2 + sum_k (2 (k - m) + 1) P(x > k),    k = 0, ..., levels - 2
+
+    with m the level next to mu, about which the second moment does not cancel.
+    """
+    middle = ops.clip(ops.round(loc * (levels - 1)), 0.0, levels - 1.0)
+    mean, square = 0.0, ops.square(middle)
+    inverse = ops.exp(-log_scale)[..., None]
+    for first in range(0, levels - 1, LEVELS_AT_ONCE):
+        k = ops.arange(first, min(first + LEVELS_AT_ONCE, levels - 1), dtype=loc.dtype)
+        is_above = ops.sigmoid((loc[..., None] - (k + 0.5) / (levels - 1)) * inverse)
+        mean = mean + ops.sum(is_above, axis=-1)
+        square = square + ops.sum((2.0 * (k - middle[..., None]) + 1.0) * is_above, axis=-1)
+    return mean, square - ops.square(mean - middle)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DiscretizedLogistic(LocationScaleLayer):
+    """A logistic distribution rounded to levels, with independent elements: the likelihood of 8-bit images.
+
+        p(x) = prod_i [ F(b_i) - F(a_i) ],    F(v) = 1 / (1 + exp(-(v - mu_i) / s_i)),
+        a_i, b_i = (x_i -+ 1/2) / (levels - 1)
+
+    x is whole numbers 0, ..., levels - 1, as image files hold them; mu and the `scale`'s sigma, which is s, are in
+    units in which these levels run from 0 to 1. What lies beyond the ends falls to the lowest and the highest level, so
+    that this is a probability, in nats, and never above 1: -log p / (D log 2) is bits per dimension with no correction.
+    (Kingma et al., "Improving variational inference with inverse autoregressive flow", arXiv 1606.04934, appendix; and
+    "PixelCNN++", arXiv 1701.05517.) Let the encoder start with `keras.layers.Rescaling(1 / 255)`.
+
+    Args:
+        event_shape, scale, activation, projection: as of `LocationScaleLayer`.
+        levels: how many there are, an integer of at least 2.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`, whose draws and
+        mean are levels.
+
+    Raises:
+        ValueError: `levels` is not an integer of at least 2; or as `LocationScaleLayer`.
+    """
+
+    family = DiscretizedLogisticElements
+
+    def __init__(self, event_shape, levels=256, scale=None, activation=None, projection=True, **kwargs):
+        super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
+        self.levels = check_levels("DiscretizedLogistic", levels)
+
+    def with_scale(self, location, log_scale):
+        return self.family(location, log_scale, self.levels, event_ndims=len(self.event_shape))
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}

@@ -1,0 +1,191 @@
+"""Mixtures of discretised logistics over the channels of a pixel: PixelCNN++'s likelihood of 8-bit colour images."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_vae import backend, scales
+from keras_vae.backend import tfd
+from keras_vae.layers.base import DistributionLayer, check_levels
+from keras_vae.layers.discretized_logistic import mean_and_variance
+from keras_vae.ops import discretized_logistic_nll
+from keras_vae.support import levels_from_zero
+
+
+class LogisticMixture(tfd.Distribution):
+    """Independent pixels, each a mixture over components in which one channel shifts the next ones' locations.
+
+    Args:
+        logits: of the components, `[..., *pixels, K]`.
+        loc: mu, where the levels run from 0 to 1, `[..., *pixels, K, C]`.
+        log_scale: log s, `[..., *pixels, K, C]`.
+        coefficients: how much each earlier channel shifts each later one, `[..., *pixels, K, C (C - 1) / 2]`, in the
+            order (1, 0), (2, 0), (2, 1), ...
+        levels: how many there are.
+        event_ndims: how many trailing axes make up one event, the channels among them.
+    """
+
+    def __init__(self, logits, loc, log_scale, coefficients, levels, event_ndims, name="DiscretizedLogisticMixture"):
+        parameters = dict(locals())
+        self.logits, self.loc, self.log_scale, self.coefficients = logits, loc, log_scale, coefficients
+        self.levels, self.event_ndims = levels, event_ndims
+        super().__init__(
+            dtype=loc.dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @property
+    def support(self):
+        """What values are scored."""
+        return levels_from_zero("DiscretizedLogisticMixture", self.levels)
+
+    def _shape(self):
+        """[..., *pixels, C], the shape of one draw."""
+        shape = ops.shape(self.loc)
+        return (*shape[:-2], shape[-1])
+
+    def _batch_shape(self):
+        return self.logits.shape[: -self.event_ndims]
+
+    def _batch_shape_tensor(self):
+        shape = self._shape()[: -self.event_ndims]
+        return ops.stack([ops.cast(size, "int32") for size in shape]) if shape else ops.zeros(0, "int32")
+
+    def _event_shape(self):
+        return [*self.logits.shape[-self.event_ndims : -1], self.loc.shape[-1]]
+
+    def _event_shape_tensor(self):
+        return ops.convert_to_tensor(self._shape()[-self.event_ndims :], "int32")
+
+    def _shifted(self, channel, earlier):
+        """A channel's location, [..., K], given the earlier channels, each [..., K] or [..., 1], from 0 to 1."""
+        first = channel * (channel - 1) // 2
+        coefficients = [self.coefficients[..., first + index] for index in range(channel)]
+        shifts = (a * (value - 0.5) for a, value in zip(coefficients, earlier, strict=True))
+        return sum(shifts, start=self.loc[..., channel])
+
+    def _log_prob(self, x):
+        grey = ops.expand_dims(x, -2) / (self.levels - 1)  # [..., 1, C], beside the components
+        earlier = [grey[..., channel] for channel in range(x.shape[-1])]
+        loc = ops.stack([self._shifted(channel, earlier[:channel]) for channel in range(x.shape[-1])], axis=-1)
+        nll = discretized_logistic_nll(ops.expand_dims(x, -2), loc, self.log_scale, self.levels)  # [..., *pixels, K]
+        log_prob = ops.logsumexp(ops.log_softmax(self.logits) - nll, axis=-1)
+        return ops.sum(log_prob, axis=tuple(range(1 - self.event_ndims, 0)))
+
+    def _sample_n(self, n, seed=None):
+        component_seed, noise_seed = (backend.fold_in(seed, index) for index in range(2))
+        component = tfd.OneHotCategorical(logits=self.logits, dtype=self.dtype).sample(n, seed=component_seed)
+        zeros = ops.zeros_like(self.loc[..., 0, :])  # [..., *pixels, C]
+        noise = tfd.Logistic(zeros, 1.0).sample(n, seed=noise_seed)
+
+        def of_component(value):
+            return ops.sum(component * value, axis=-1)
+
+        drawn = []
+        for channel in range(self.loc.shape[-1]):
+            loc = of_component(self._shifted(channel, [ops.expand_dims(value, -1) for value in drawn]))
+            scale = of_component(ops.exp(self.log_scale[..., channel]))
+            grey = loc + scale * noise[..., channel]
+            drawn.append(ops.clip(ops.round(grey * (self.levels - 1)), 0.0, self.levels - 1.0) / (self.levels - 1))
+        return ops.round(ops.stack(drawn, axis=-1) * (self.levels - 1))
+
+    def _moments(self):
+        """Mean and variance of each channel in each component, `[..., *pixels, K, C]`: see `_mean`."""
+        means, variances = [], []
+        for channel in range(self.loc.shape[-1]):
+            loc = self._shifted(channel, [mean / (self.levels - 1) for mean in means])
+            mean, variance = mean_and_variance(loc, self.log_scale[..., channel], self.levels)
+            means.append(mean)
+            variances.append(variance)
+        return ops.stack(means, axis=-1), ops.stack(variances, axis=-1)
+
+    def _mean(self):
+        # Of a later channel, given the earlier ones' means. That is its mean but for what the range's ends cut off.
+        return ops.sum(ops.softmax(self.logits)[..., None] * self._moments()[0], axis=-2)
+
+    def _variance(self):
+        if self.loc.shape[-1] > 1:
+            raise NotImplementedError("The variance of a channel that others shift has no closed form")
+        probabilities = ops.softmax(self.logits)[..., None]
+        means, variances = self._moments()
+        mean = ops.sum(probabilities * means, axis=-2, keepdims=True)
+        return ops.sum(probabilities * (variances + ops.square(means - mean)), axis=-2)
+
+    def _stddev(self):
+        return ops.sqrt(self._variance())
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DiscretizedLogisticMixture(DistributionLayer):
+    """A mixture of discretised logistics for each pixel: the likelihood of PixelCNN++, for 8-bit images.
+
+        p(x) = prod_pixels sum_k pi_k prod_c P(x_c; mu_kc(x_<c), s_kc),
+        mu_kc(x_<c) = mu_kc + sum_{j < c} a_kcj (x_j / (levels - 1) - 1/2)
+
+    with P as of `DiscretizedLogistic`: several modes, and channels that go together (Salimans et al., "PixelCNN++",
+    arXiv 1701.05517, sections 2.1 and 2.2). mu is (1 + feature) / 2, so that a network starts at mid-grey, and a is
+    tanh(feature). The last axis of the event is the channels; x is whole numbers 0, ..., levels - 1. `mean()` is exact
+    for one channel; of a later one it is the mean given the earlier ones' means, which is the mean but for what the
+    range's ends cut off.
+
+    Args:
+        event_shape: shape of one draw, the channels last: integers.
+        components: K, how many logistics a pixel mixes, a positive integer.
+        levels: how many levels there are, an integer of at least 2.
+        floor: the smallest s, in units in which the levels run from 0 to 1.
+        projection: False to take the features as the parameters, pixel after pixel: of each, the K logits, K C
+            locations, K C log s^2 before the floor, and K C (C - 1) / 2 of a before the tanh. See `DistributionLayer`.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Distribution` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `event_shape` is not one or more positive integers; `components`, `levels` or `floor` is not.
+    """
+
+    def __init__(self, event_shape, components=5, levels=256, floor=1e-3, projection=True, **kwargs):
+        super().__init__(event_shape, projection=projection, **kwargs)
+        if not self.event_shape:
+            raise ValueError(
+                "DiscretizedLogisticMixture: expected an event shape with channels as its last axis, such as "
+                f"(28, 28, 1); received: {event_shape!r}"
+            )
+        self.components = check_levels("DiscretizedLogisticMixture", components, "components", least=1)
+        self.levels = check_levels("DiscretizedLogisticMixture", levels)
+        self.scale = scales.PerElement(floor=floor, dtype=self.dtype_policy)
+        channels = self.event_shape[-1]
+        self.sizes = [1, channels, channels, channels * (channels - 1) // 2]  # of a component's parameters
+
+    def units(self):
+        return self.components * sum(self.sizes) * math.prod(self.event_shape[:-1])
+
+    def units_on_grid(self, channels):
+        return self.components * sum(self.sizes) if channels == self.event_shape[-1] else None
+
+    def parameters(self, features):
+        pixels = ops.reshape(features, (-1, *self.event_shape[:-1], self.components * sum(self.sizes)))
+        parts, first = [], 0
+        for size in self.sizes:
+            part = pixels[..., first : first + self.components * size]
+            parts.append(ops.reshape(part, (*ops.shape(part)[:-1], self.components, size)))
+            first += self.components * size
+        return parts
+
+    def distribution(self, logits, location, scale_features, raw_coefficients):
+        return LogisticMixture(
+            logits[..., 0],
+            0.5 + 0.5 * location,  # from the range -1 to 1, whose middle is where a network starts, to 0 to 1
+            self.scale.log_scale(scale_features),
+            ops.tanh(raw_coefficients),
+            self.levels,
+            event_ndims=len(self.event_shape),
+        )
+
+    def get_config(self):
+        floor = self.scale.floor
+        return {**super().get_config(), "components": self.components, "levels": self.levels, "floor": floor}

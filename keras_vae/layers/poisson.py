@@ -1,0 +1,53 @@
+"""The Poisson distribution with independent elements: counts."""
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.elements import Elements
+from keras_vae.support import Support
+
+COUNTS = "counts: whole numbers from 0 on"
+
+# e^30 = 1e13 events: far beyond data, and well within float32.
+LARGEST_LOG_RATE = 30.0
+
+
+class PoissonElements(Elements):
+    """Independent Poisson variables.
+
+    Args:
+        log_rate: log of the mean, `[..., *event]`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("log_rate",)
+    support = Support("Poisson", COUNTS, low=0.0, is_integer=True)
+
+    def __init__(self, log_rate, event_ndims, name="Poisson"):
+        super().__init__(tfd.Poisson(log_rate=log_rate), event_ndims, name, log_rate=log_rate)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Poisson(DistributionLayer):
+    """A Poisson distribution for each element: counts of events that do not influence each other.
+
+        log p(x) = sum_i [ x_i log r_i - r_i - log x_i! ]
+
+    log r, the log of the mean, is linear in the features, up to 30. The variance is the mean: where counts scatter more
+    than that, as most do, use `NegativeBinomial`.
+
+    Args:
+        event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
+        projection: False to take the features as log r. See `DistributionLayer`.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: `event_shape` holds anything but positive integers.
+    """
+
+    def distribution(self, log_rate):
+        return PoissonElements(ops.minimum(log_rate, LARGEST_LOG_RATE), event_ndims=len(self.event_shape))

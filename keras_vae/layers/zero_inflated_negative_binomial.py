@@ -1,0 +1,71 @@
+"""The negative binomial distribution with more zeros than it would give: counts of which some were missed."""
+
+from dataclasses import replace
+
+import keras
+from keras import ops
+
+from keras_vae import backend
+from keras_vae.backend import tfd
+from keras_vae.layers.negative_binomial import NegativeBinomial, NegativeBinomialElements
+from keras_vae.layers.poisson import LARGEST_LOG_RATE
+
+
+class ZeroInflatedElements(NegativeBinomialElements):
+    """Independent negative binomial variables, each of which is 0 with a probability of its own instead.
+
+    (`tfd.Inflated` of TFP 0.25 takes its logits twice.)
+
+    Args:
+        log_mean: log mu of the count, `[..., *event]`.
+        zero_logits: log(p / (1 - p)) of the probability to be 0 instead, `[..., *event]`.
+        log_scale: log sigma of the count, broadcastable with `log_mean`.
+        event_ndims: how many trailing axes make up one event.
+    """
+
+    tensors = ("log_mean", "zero_logits", "log_scale")
+    support = replace(NegativeBinomialElements.support, family="ZeroInflatedNegativeBinomial")
+
+    def __init__(self, log_mean, zero_logits, log_scale, event_ndims, name="ZeroInflatedNegativeBinomial"):
+        super().__init__(log_mean, log_scale, event_ndims, name)
+        self.zero_logits = zero_logits
+        self._parameters = self._no_dependency({**self._parameters, "zero_logits": zero_logits})
+
+    def log_prob_of_elements(self, x, event_ndims=0):
+        counted = ops.log_sigmoid(-self.zero_logits) + super().log_prob_of_elements(x)
+        either = ops.logaddexp(ops.log_sigmoid(self.zero_logits), counted)
+        return ops.sum(ops.where(x == 0, either, counted), axis=tuple(range(-event_ndims, 0)))
+
+    def _sample_n(self, n, seed=None):
+        count_seed, zero_seed = (backend.fold_in(seed, index) for index in range(2))
+        is_zero = tfd.Bernoulli(logits=self.zero_logits, dtype=self.dtype).sample(n, seed=zero_seed)
+        return (1.0 - is_zero) * super()._sample_n(n, seed=count_seed)
+
+    def _mean(self):
+        return ops.sigmoid(-self.zero_logits) * super()._mean()
+
+    def _variance(self):
+        # By the law of total variance.
+        counted = ops.sigmoid(-self.zero_logits)
+        return counted * (super()._variance() + (1.0 - counted) * ops.square(super()._mean()))
+
+    def _stddev(self):
+        return ops.sqrt(self._variance())
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ZeroInflatedNegativeBinomial(NegativeBinomial):
+    """A negative binomial distribution with extra zeros: counts of which some were missed, as by a sequencer.
+
+        p(x_i) = pi_i [x_i = 0] + (1 - pi_i) NB(x_i; mu_i, sigma_i)
+
+    log(pi / (1 - pi)) is linear in the features, as log mu is. (The likelihood of scVI: Lopez et al., "Deep generative
+    modeling for single-cell transcriptomics", 2018.) See `NegativeBinomial`, also for the arguments.
+    """
+
+    family = ZeroInflatedElements
+    more_maps = 1
+
+    def with_scale(self, location, zero_logits, log_scale):
+        location = ops.minimum(location, LARGEST_LOG_RATE)
+        return self.family(location, zero_logits, log_scale, event_ndims=len(self.event_shape))
