@@ -70,12 +70,15 @@ class LogisticMixture(tfd.Distribution):
         return sum(shifts, start=self.loc[..., channel])
 
     def _log_prob(self, x):
-        grey = ops.expand_dims(x, -2) / (self.levels - 1)  # [..., 1, C], beside the components
-        earlier = [grey[..., channel] for channel in range(x.shape[-1])]
-        loc = ops.stack([self._shifted(channel, earlier[:channel]) for channel in range(x.shape[-1])], axis=-1)
-        nll = discretized_logistic_nll(ops.expand_dims(x, -2), loc, self.log_scale, self.levels)  # [..., *pixels, K]
-        log_prob = ops.logsumexp(ops.log_softmax(self.logits) - nll, axis=-1)
-        return ops.sum(log_prob, axis=tuple(range(1 - self.event_ndims, 0)))
+        x = ops.expand_dims(x, -2)  # [..., *pixels, 1, C], beside the components
+        log_prob, earlier = ops.log_softmax(self.logits), []
+        for channel in range(self.loc.shape[-1]):
+            level, loc = x[..., channel], self._shifted(channel, earlier)
+            log_prob = log_prob - discretized_logistic_nll(
+                level, loc, self.log_scale[..., channel], self.levels, event_ndims=0
+            )
+            earlier.append(level / (self.levels - 1))
+        return ops.sum(ops.logsumexp(log_prob, axis=-1), axis=tuple(range(1 - self.event_ndims, 0)))
 
     def _sample_n(self, n, seed=None):
         component_seed, noise_seed = (backend.fold_in(seed, index) for index in range(2))

@@ -119,16 +119,22 @@ class Fitted(Wrapped):
 def fixed_point(update, start, iterations=30):
     """log of the positive number that `update` leaves as it is, from `start` on: a scale that has no closed form."""
     smallest = ops.cast(1e-30, start.dtype)
-    value = ops.maximum(start, smallest)
-    for _ in range(iterations):
-        value = ops.maximum(update(value), smallest)
-    return ops.log(value)
+
+    def step(_, value):
+        return ops.maximum(update(value), smallest)
+
+    # A loop, and not its steps one after another: those take XLA as many times as long to compile.
+    return ops.log(ops.fori_loop(0, iterations, step, ops.maximum(start, smallest)))
 
 
 def root(slope, low, high, iterations=40):
-    """Where an increasing function, from negative to positive between `low` and `high`, is 0: by bisection."""
-    for _ in range(iterations):
+    """Where an increasing function, negative at `low` and positive at `high`, is 0: by bisection."""
+
+    def step(_, ends):
+        low, high = ends
         middle = 0.5 * (low + high)
         is_below = slope(middle) < 0.0
-        low, high = ops.where(is_below, middle, low), ops.where(is_below, high, middle)
+        return ops.where(is_below, middle, low), ops.where(is_below, high, middle)
+
+    low, high = ops.fori_loop(0, iterations, step, (low, high))
     return 0.5 * (low + high)
