@@ -47,6 +47,7 @@ class DataCheck:
         self.model = model
         self.enabled = enabled
         self.error = None
+        self.has_met_missing = False
 
     def __enter__(self):
         return self
@@ -88,7 +89,9 @@ class DataCheck:
             self._refuse(_error_in(np.asarray(array), name))
 
     def _look_at(self, x, name, where=""):
-        self._look_at_parts([part._replace(value=np.asarray(part.value)) for part in self._parts(x, name)], where)
+        parts = [part._replace(value=np.asarray(part.value)) for part in self._parts(x, name)]
+        self._look_at_parts(parts, where)
+        self._try_missing(x, parts, where)
 
     def _look_at_parts(self, parts, where):
         for part in parts:
@@ -99,6 +102,26 @@ class DataCheck:
                     self._refuse(error)
             self._refuse(_error_in(part.value, part.name, part.support, where))
         self._refuse(_error_of_missing([part for part in parts if part.support is not None], where))
+
+    def _try_missing(self, x, parts, where):
+        """Refuses the first example with a missing entry if the encoder makes no numbers of it."""
+        scored = [part for part in parts if part.support is not None and part.support.may_be_missing]
+        if self.has_met_missing or not scored or not self.model.built:
+            return
+        rows = len(scored[0].value)
+        has_holes = np.logical_or.reduce([np.isnan(part.value.reshape(rows, -1)).any(axis=1) for part in scored])
+        if not has_holes.any():
+            return
+        self.has_met_missing = True
+        first = int(has_holes.argmax())
+        example = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[first : first + 1], x)
+        if not np.isfinite(np.asarray(self.model.encode(example).mean())).all():
+            self._refuse(
+                ValueError(
+                    f"Expected the encoder to take missing entries, as {scored[0].name} has at position [{first}]"
+                    f"{where}; received a posterior that is not finite. Let it start with keras_vae.layers.Impute()."
+                )
+            )
 
     def _parts(self, x, name):
         """Each part of x, with what is known of it."""
@@ -118,6 +141,11 @@ class DataCheck:
 
     def _looked_at_dataset(self, dataset, name):
         """Looked at by TensorFlow, and in Python only where that finds something: most batches cost microseconds."""
+        supports = keras.tree.flatten(self.model.support)
+        if any(getattr(support, "may_be_missing", False) for support in supports):
+            element = datasets.first_element(dataset)
+            if element is not None:
+                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, " of batch 0")
 
         def examine(element):
             x = keras.utils.unpack_x_y_sample_weight(element)[0]

@@ -23,6 +23,11 @@ def dataset_spec(dataset):
     return dataset.element_spec
 
 
+def first_element(dataset):
+    """The first element of a dataset, or None if it has none."""
+    return next(iter(dataset.take(1)), None)
+
+
 def num_batches(dataset):
     """How many batches a dataset holds, or None where that is not known or there is no end."""
     count = int(dataset.cardinality())

@@ -91,29 +91,37 @@ class Fitted(Wrapped):
         # The draws' sigma is not the network's: no gradient passes through them.
         super().__init__(with_scale(scale.log_scale()), dict(locals()), name, tfd.NOT_REPARAMETERIZED)
 
-    def _best_for(self, x):
-        """The distribution with the best sigma for x `[..., B, *event]`, of which NaN is left out."""
-        observed = ops.logical_not(ops.isnan(x))
-        ndims = len(x.shape)
-        axes = (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
-
-        def mean(value):
-            value = ops.where(observed, value, 0.0)
-            counts = ops.sum(ops.cast(observed, value.dtype), axis=axes, keepdims=True)
-            total = ops.sum(value, axis=axes, keepdims=True)
-            return ops.reshape(total / ops.maximum(counts, 1.0), self._scale.moving_square.shape)
-
-        best = self.distribution.best_log_scale(
-            ops.where(observed, x, ops.broadcast_to(self.distribution.loc, ops.shape(x))), mean
-        )
-        return self._with_scale(self._scale.fit(ops.stop_gradient(best)))
-
     def _log_prob(self, x):
-        return self._best_for(x).log_prob(x)
+        def mean(value):
+            return self._kept(ops.mean(value, axis=self._averaged_axes(x), keepdims=True))
+
+        return self._best_for(x, mean).log_prob(x)
 
     def log_prob_of_observed(self, x):
         """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
-        return self._best_for(x).log_prob_of_observed(x)
+        observed = ops.logical_not(ops.isnan(x))
+        axes = self._averaged_axes(x)
+
+        def mean(value):
+            total = ops.sum(ops.where(observed, value, 0.0), axis=axes, keepdims=True)
+            count = ops.sum(ops.cast(observed, value.dtype), axis=axes, keepdims=True)
+            return self._kept(total / ops.maximum(count, 1.0))
+
+        something = ops.where(observed, x, ops.cast(self.support.some_value, x.dtype))
+        return self._best_for(something, mean).log_prob_of_observed(x)
+
+    def _best_for(self, x, mean):
+        """The distribution with the best sigma for x `[..., B, *event]`, where `mean` averages what shares it."""
+        best = self.distribution.best_log_scale(x, mean)
+        return self._with_scale(self._scale.fit(ops.stop_gradient(best)))
+
+    def _averaged_axes(self, x):
+        """The axes of x that share a sigma: those before the event, and of the event those that the scale says."""
+        ndims = len(x.shape)
+        return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
+
+    def _kept(self, mean):
+        return ops.reshape(mean, self._scale.moving_square.shape)
 
 
 def fixed_point(update, start, iterations=30):

@@ -117,3 +117,21 @@ def test_infinity_is_no_missing_entry():
 def test_what_is_no_distribution_layer_is_refused():
     with pytest.raises(ValueError, match="Masked: expected `likelihood` to be a distribution layer"):
         layers.Masked(keras.layers.Dense(3))
+
+
+@pytest.mark.parametrize("kind", ["array", "dataset", "generator"])
+def test_an_encoder_that_takes_no_missing_entries_is_told_so(kind):
+    _, x = table()
+    encoder = keras.Sequential([keras.layers.Dense(32, "tanh"), layers.IndependentNormal(2)])
+    decoder = keras.Sequential([keras.layers.Dense(32, "tanh"), layers.Masked(layers.IndependentNormal(6))])
+    vae = keras_vae.VAE(encoder, decoder)
+    vae.compile("adam")
+    data = {
+        "array": lambda: x,
+        "dataset": lambda: tf.data.Dataset.from_tensor_slices(x).batch(50),
+        "generator": lambda: (batch for batch in np.split(x, 6)),
+    }[kind]()
+    with pytest.raises(ValueError, match=r"Expected the encoder to take missing entries, as x has .* Impute\(\)"):
+        vae.fit(data, verbose=0)
+    complete = np.nan_to_num(x)
+    assert np.isfinite(vae.fit(complete, verbose=0).history["loss"]).all()
