@@ -1,4 +1,4 @@
-"""The README's first code block, as a newcomer would paste it."""
+"""The README's code blocks, as a newcomer would paste them."""
 
 import pathlib
 import re
@@ -6,14 +6,21 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
+import pytest
+import scipy.stats
 
-import keras_vae  # noqa: F401  (registers its classes)
+import keras_vae
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
 
 
+def blocks():
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+
+
 def test_the_first_code_block_runs_as_it_stands(tmp_path):
-    block = re.search(r"```python\n(.*?)```", README.read_text(), re.S).group(1)
+    block = blocks()[0]
     script = tmp_path / "pasted.py"
     script.write_text(block)
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -21,3 +28,26 @@ def test_the_first_code_block_runs_as_it_stands(tmp_path):
     assert "'elbo': " in done.stdout
     assert (tmp_path / "vae.keras").exists()
     assert keras.saving.load_model(tmp_path / "vae.keras").generate(2).shape == (2, 8, 8, 1)
+
+
+def test_the_likelihood_of_ones_own_is_one_like_the_rest(tmp_path):
+    (block,) = (block for block in blocks() if "class Gamma(" in block)
+    names = {}
+    exec(block, names)
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).gamma(3.0, 2.0, (64, 3)).astype("float32")
+    encoder = keras.Sequential([keras.layers.Dense(8, "relu"), keras_vae.layers.IndependentNormal(2)])
+    vae = keras_vae.VAE(encoder, keras.Sequential([keras.layers.Dense(8, "relu"), names["Gamma"](3)]), seed=0)
+    vae.compile(keras.optimizers.Adam(0.01))
+    history = vae.fit(x, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+    distribution = vae.decode(np.zeros((64, 2), "float32"))
+    frozen = scipy.stats.gamma(np.float64(distribution.concentration), scale=1 / np.float64(distribution.rate))
+    np.testing.assert_allclose(distribution.log_prob(x), frozen.logpdf(x).sum(axis=-1), rtol=1e-5)
+    vae.save(tmp_path / "vae.keras")
+    same = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(same.generate(3, seed=0), vae.generate(3, seed=0))
+    x[5, 1] = -1.0
+    with pytest.raises(ValueError, match=r"Gamma scores x > 0; received -1.0 at position \[5, 1\]"):
+        vae.fit(x, verbose=0)

@@ -131,7 +131,9 @@ def test_an_encoder_that_takes_no_missing_entries_is_told_so(kind):
         "dataset": lambda: tf.data.Dataset.from_tensor_slices(x).batch(50),
         "generator": lambda: (batch for batch in np.split(x, 6)),
     }[kind]()
-    with pytest.raises(ValueError, match=r"Expected the encoder to take missing entries, as x has at position .*Impute"):
+    with pytest.raises(
+        ValueError, match=r"Expected the encoder to take missing entries, as x has at position .*Impute"
+    ):
         vae.fit(data, verbose=0)
     complete = np.nan_to_num(x)
     assert np.isfinite(vae.fit(complete, verbose=0).history["loss"]).all()
