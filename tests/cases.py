@@ -5,6 +5,7 @@ A new family is a few rows here; every check of checks.py then holds for it, or 
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -156,6 +157,70 @@ def bernoulli(name, event_shape, features=(6,)):
     )
 
 
+def multivariate_normal(name, make, event_shape, covariance, **kwargs):
+    """A row for a Gaussian whose elements are correlated; `covariance` gives that of the flattened event, `[B, D, D]`,
+    from the distribution's own parameters.
+    """
+
+    def frozen(distribution):
+        means = float64(distribution.loc).reshape(-1, math.prod(event_shape))
+        return [scipy.stats.multivariate_normal(*each) for each in zip(means, covariance(distribution), strict=True)]
+
+    def log_prob(distribution, x):
+        x = np.broadcast_to(x, (*x.shape[: x.ndim - len(event_shape) - 1], len(distribution.loc), *event_shape))
+        flat = float64(x).reshape(*x.shape[: x.ndim - len(event_shape)], -1)
+        return np.stack([each.logpdf(flat[..., k, :]) for k, each in enumerate(frozen(distribution))], axis=-1)
+
+    def variance(distribution):
+        return np.diagonal(covariance(distribution), axis1=1, axis2=2).reshape(-1, *event_shape)
+
+    def correlation(distribution):
+        sigma = np.sqrt(np.diagonal(covariance(distribution), axis1=1, axis2=2))
+        return covariance(distribution) / (sigma[:, :, None] * sigma[:, None, :])
+
+    return Case(
+        name=name,
+        make=make,
+        event_shape=event_shape,
+        log_prob=log_prob,
+        marginal=lambda distribution: scipy.stats.norm(float64(distribution.loc), np.sqrt(variance(distribution))),
+        draw_x=lambda rng, shape: rng.normal(0.5, 1.5, shape),
+        entropy=lambda distribution: np.array([each.entropy() for each in frozen(distribution)]),
+        correlation=correlation,
+        **kwargs,
+    )
+
+
+def tril(size, **kwargs):
+    """A row for `MultivariateNormalTriL`."""
+
+    def covariance(distribution):
+        scale = float64(distribution.scale_tril)
+        return scale @ scale.swapaxes(-1, -2)
+
+    return multivariate_normal(
+        f"tril-{size}", lambda **given: layers.MultivariateNormalTriL(size, **given), (size,), covariance, **kwargs
+    )
+
+
+def low_rank(name, event_shape, rank, scale, **kwargs):
+    """A row for `MultivariateNormalLowRank`."""
+
+    def covariance(distribution):
+        factors = float64(distribution.factors).reshape(len(distribution.loc), rank, -1)
+        log_scale = np.broadcast_to(float64(distribution.log_scale), distribution.loc.shape)
+        variance = np.exp(2 * log_scale).reshape(len(distribution.loc), -1)
+        return np.einsum("bri,brj->bij", factors, factors) + np.apply_along_axis(np.diag, 1, variance)
+
+    return multivariate_normal(
+        f"low_rank-{name}",
+        lambda **given: layers.MultivariateNormalLowRank(event_shape, rank, scale=scale(), **given),
+        event_shape,
+        covariance,
+        **kwargs,
+    )
+
+
 CASES = [
     normal("per_element", (), lambda: None),
     normal("per_element", (3,), scales.PerElement),
@@ -172,4 +237,7 @@ CASES = [
     logistic("per_element", (2, 3, 2), scales.PerElement, features=(2, 3, 4)),
     student_t("per_element", (2, 3), scales.PerElement, df=7.0),
     student_t("learned_df", (3,), scales.Shared),
+    tril(4),
+    low_rank("flat", (5,), 3, scales.Shared),
+    low_rank("on_grid", (2, 3, 2), 2, scales.PerElement, features=(2, 3, 4)),
 ]

@@ -10,6 +10,8 @@ from keras_vae.layers.independent_student_t import IndependentStudentT
 from keras_vae.layers.joint import Joint
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.masked import Masked
+from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRank
+from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriL
 
 __all__ = [
     "DistributionLayer",
@@ -22,4 +24,6 @@ __all__ = [
     "Joint",
     "LocationScaleLayer",
     "Masked",
+    "MultivariateNormalLowRank",
+    "MultivariateNormalTriL",
 ]
