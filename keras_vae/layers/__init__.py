@@ -1,6 +1,7 @@
 """Distribution layers: features in, a TFP distribution out. Each comes last in an encoder or decoder."""
 
 from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.distribution_lambda import DistributionLambda
 from keras_vae.layers.impute import Impute
 from keras_vae.layers.independent_bernoulli import IndependentBernoulli
 from keras_vae.layers.independent_laplace import IndependentLaplace
@@ -14,6 +15,7 @@ from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowR
 from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriL
 
 __all__ = [
+    "DistributionLambda",
     "DistributionLayer",
     "Impute",
     "IndependentBernoulli",
