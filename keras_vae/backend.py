@@ -35,6 +35,14 @@ def xla_compile(function):
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
+def traced(function, shape, dtype):
+    """What `function` returns for a symbolic tensor of this shape, in which None is unknown."""
+    returned = []
+    trace = tf.function(lambda tensor: returned.append(function(tensor)), autograph=False)
+    trace.get_concrete_function(tf.TensorSpec(shape, dtype))
+    return returned[0]
+
+
 def same_static_shape(one, other):
     """Whether two tensors are known, while tracing, to have the same shape."""
     return one.shape.is_fully_defined() and one.shape == other.shape

@@ -33,6 +33,23 @@ def standard_normal(shape, seed, row_axis=0, first_row=0, dtype="float32"):
     return _program(row_axis, dtype)(shape, seed, ops.cast(first_row, "int32"))
 
 
+def standard_normal_rows(n, batch, event, seed, dtype="float32"):
+    """`n` draws for each example of a batch, in which a row is an example: or a draw, where there is no batch.
+
+    Args:
+        n: how many.
+        batch, event: shapes; of integers, or scalar integer tensors.
+        seed: int32 `[2]`.
+        dtype: "float32" or "float64".
+
+    Returns:
+        `[n, *batch, *event]`.
+    """
+    rows = [n, math.prod(batch), *event] if batch else [n, *event]
+    row_axis, first_row = (1, backend.first_row()) if batch else (0, 0)
+    return ops.reshape(standard_normal(rows, seed, row_axis, first_row, dtype), [n, *batch, *event])
+
+
 def threefry(key, counter):
     """Threefry-2x32-20: two random uint32 words of a key of two words and a counter of two; counters broadcast."""
 

@@ -5,11 +5,13 @@ A new family is a few rows here; every check of checks.py then holds for it, or 
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 import scipy.special
 import scipy.stats
+from referees import ContinuousBernoulli, Levels, ZeroInflated, table_of_levels
 
 from keras_vae import layers, scales
 from keras_vae.scales.base import FreeScale
@@ -135,77 +137,6 @@ def student_t(name, event_shape, scale, df=None, **kwargs):
     return location_scale(f"student_t-{name}", layer, None, event_shape, scale, marginal=marginal, **kwargs)
 
 
-class Levels:
-    """A frozen distribution over whole numbers from 0 on, from the table of their probabilities, `[..., levels]`."""
-
-    def __init__(self, probabilities):
-        self.probabilities = probabilities
-        self.numbers = np.arange(probabilities.shape[-1])
-
-    def _of(self, table, x):
-        inside = np.clip(x, 0, len(self.numbers) - 1).astype(int)
-        table, inside = np.broadcast_arrays(table, inside[..., np.newaxis])
-        return np.where(x < 0, 0.0, np.take_along_axis(table, inside[..., :1], axis=-1)[..., 0])
-
-    def pmf(self, x):
-        return self._of(self.probabilities, x)
-
-    def logpmf(self, x):
-        return np.log(self.pmf(x))
-
-    def cdf(self, x):
-        return self._of(np.cumsum(self.probabilities, axis=-1), x)
-
-    def mean(self):
-        return (self.probabilities * self.numbers).sum(axis=-1)
-
-    def var(self):
-        return (self.probabilities * (self.numbers - self.mean()[..., np.newaxis]) ** 2).sum(axis=-1)
-
-    def std(self):
-        return np.sqrt(self.var())
-
-    def entropy(self):
-        return scipy.special.entr(self.probabilities).sum(axis=-1)
-
-
-class ContinuousBernoulli:
-    """SciPy's exponential distribution cut off at 1, seen from the side on which it falls."""
-
-    def __init__(self, logits):
-        self.falls = logits < 0
-        rate = np.abs(logits)
-        self.of_distance = scipy.stats.truncexpon(b=rate, scale=1 / rate)
-
-    def _distance(self, x):
-        return np.where(self.falls, x, 1 - x)
-
-    def logpdf(self, x):
-        return self.of_distance.logpdf(self._distance(x))
-
-    def cdf(self, x):
-        cdf = self.of_distance.cdf(self._distance(x))
-        return np.where(self.falls, cdf, 1 - cdf)
-
-    def _moment(self, power):
-        # By quadrature: SciPy's own moments lose digits where the rate is small.
-        nodes, weights = np.polynomial.legendre.leggauss(40)
-        x = (nodes.reshape(-1, *(1 for _ in self.falls.shape)) + 1) / 2
-        return np.tensordot(weights / 2, x**power * np.exp(self.logpdf(x)), axes=1)
-
-    def mean(self):
-        return self._moment(1)
-
-    def var(self):
-        return self._moment(2) - self._moment(1) ** 2
-
-    def std(self):
-        return np.sqrt(self.var())
-
-    def entropy(self):
-        return self.of_distance.entropy()
-
-
 def continuous_bernoulli(name, event_shape, **kwargs):
     """A row for `ContinuousBernoulli`."""
     return elementwise(
@@ -250,42 +181,6 @@ def negative_binomial_of(distribution):
     """SciPy's negative binomial."""
     mean, shape = np.exp(float64(distribution.log_mean)), np.exp(-2 * float64(distribution.log_scale))
     return scipy.stats.nbinom(*np.broadcast_arrays(shape, shape / (shape + mean)))
-
-
-class ZeroInflated:
-    """A frozen distribution of counts that is 0 instead with probability p."""
-
-    def __init__(self, counts, p):
-        self.counts, self.p = counts, p
-
-    def pmf(self, x):
-        return self.p * (x == 0) + (1 - self.p) * self.counts.pmf(x)
-
-    def logpmf(self, x):
-        return np.log(self.pmf(x))
-
-    def cdf(self, x):
-        return np.where(x < 0, 0.0, self.p + (1 - self.p) * self.counts.cdf(x))
-
-    def mean(self):
-        return (1 - self.p) * self.counts.mean()
-
-    def var(self):
-        square = self.counts.var() + self.counts.mean() ** 2
-        return (1 - self.p) * square - self.mean() ** 2
-
-    def std(self):
-        return np.sqrt(self.var())
-
-    def entropy(self):
-        return scipy.special.entr(self.pmf(np.arange(20_000).reshape(-1, *(1 for _ in self.p.shape)))).sum(axis=0)
-
-
-def table_of_levels(loc, scale, levels):
-    """The probability of each level, `[..., levels]`: differences of SciPy's logistic cdf."""
-    frozen = scipy.stats.logistic(loc[..., np.newaxis], scale[..., np.newaxis])
-    ends = np.concatenate([[-np.inf], (np.arange(levels - 1) + 0.5) / (levels - 1), [np.inf]])
-    return frozen.cdf(ends[1:]) - frozen.cdf(ends[:-1])
 
 
 def levels_row(name, layer, event_shape, table, levels, **kwargs):
@@ -334,6 +229,70 @@ def bernoulli(name, event_shape, features=(6,)):
         log_prob,
         features=features,
         is_discrete=True,
+    )
+
+
+def multivariate_normal(name, make, event_shape, covariance, **kwargs):
+    """A row for a Gaussian whose elements are correlated; `covariance` gives that of the flattened event, `[B, D, D]`,
+    from the distribution's own parameters.
+    """
+
+    def frozen(distribution):
+        means = float64(distribution.loc).reshape(-1, math.prod(event_shape))
+        return [scipy.stats.multivariate_normal(*each) for each in zip(means, covariance(distribution), strict=True)]
+
+    def log_prob(distribution, x):
+        x = np.broadcast_to(x, (*x.shape[: x.ndim - len(event_shape) - 1], len(distribution.loc), *event_shape))
+        flat = float64(x).reshape(*x.shape[: x.ndim - len(event_shape)], -1)
+        return np.stack([each.logpdf(flat[..., k, :]) for k, each in enumerate(frozen(distribution))], axis=-1)
+
+    def variance(distribution):
+        return np.diagonal(covariance(distribution), axis1=1, axis2=2).reshape(-1, *event_shape)
+
+    def correlation(distribution):
+        sigma = np.sqrt(np.diagonal(covariance(distribution), axis1=1, axis2=2))
+        return covariance(distribution) / (sigma[:, :, None] * sigma[:, None, :])
+
+    return Case(
+        name=name,
+        make=make,
+        event_shape=event_shape,
+        log_prob=log_prob,
+        marginal=lambda distribution: scipy.stats.norm(float64(distribution.loc), np.sqrt(variance(distribution))),
+        draw_x=lambda rng, shape: rng.normal(0.5, 1.5, shape),
+        entropy=lambda distribution: np.array([each.entropy() for each in frozen(distribution)]),
+        correlation=correlation,
+        **kwargs,
+    )
+
+
+def tril(size, **kwargs):
+    """A row for `MultivariateNormalTriL`."""
+
+    def covariance(distribution):
+        scale = float64(distribution.scale_tril)
+        return scale @ scale.swapaxes(-1, -2)
+
+    return multivariate_normal(
+        f"tril-{size}", lambda **given: layers.MultivariateNormalTriL(size, **given), (size,), covariance, **kwargs
+    )
+
+
+def low_rank(name, event_shape, rank, scale, **kwargs):
+    """A row for `MultivariateNormalLowRank`."""
+
+    def covariance(distribution):
+        factors = float64(distribution.factors).reshape(len(distribution.loc), rank, -1)
+        log_scale = np.broadcast_to(float64(distribution.log_scale), distribution.loc.shape)
+        variance = np.exp(2 * log_scale).reshape(len(distribution.loc), -1)
+        return np.einsum("bri,brj->bij", factors, factors) + np.apply_along_axis(np.diag, 1, variance)
+
+    return multivariate_normal(
+        f"low_rank-{name}",
+        lambda **given: layers.MultivariateNormalLowRank(event_shape, rank, scale=scale(), **given),
+        event_shape,
+        covariance,
+        **kwargs,
     )
 
 
@@ -401,4 +360,7 @@ CASES = [
         table_of_mixture,
         levels=20,
     ),
+    tril(4),
+    low_rank("flat", (5,), 3, scales.Shared),
+    low_rank("on_grid", (2, 3, 2), 2, scales.PerElement, features=(2, 3, 4)),
 ]

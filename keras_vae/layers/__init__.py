@@ -6,6 +6,7 @@ from keras_vae.layers.categorical import Categorical
 from keras_vae.layers.continuous_bernoulli import ContinuousBernoulli
 from keras_vae.layers.discretized_logistic import DiscretizedLogistic
 from keras_vae.layers.discretized_logistic_mixture import DiscretizedLogisticMixture
+from keras_vae.layers.distribution_lambda import DistributionLambda
 from keras_vae.layers.impute import Impute
 from keras_vae.layers.independent_bernoulli import IndependentBernoulli
 from keras_vae.layers.independent_laplace import IndependentLaplace
@@ -15,6 +16,8 @@ from keras_vae.layers.independent_student_t import IndependentStudentT
 from keras_vae.layers.joint import Joint
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.masked import Masked
+from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRank
+from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriL
 from keras_vae.layers.negative_binomial import NegativeBinomial
 from keras_vae.layers.poisson import Poisson
 from keras_vae.layers.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
@@ -25,6 +28,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
+    "DistributionLambda",
     "DistributionLayer",
     "Impute",
     "IndependentBernoulli",
@@ -35,6 +39,8 @@ __all__ = [
     "Joint",
     "LocationScaleLayer",
     "Masked",
+    "MultivariateNormalLowRank",
+    "MultivariateNormalTriL",
     "NegativeBinomial",
     "Poisson",
     "ZeroInflatedNegativeBinomial",

@@ -139,8 +139,8 @@ def check_event_shape(owner, event_shape):
     return tuple(int(size) for size in shape)
 
 
-def check_levels(owner, levels, name="levels", least=2):
-    """`levels` as an int, if it is an integer of at least `least`."""
-    if isinstance(levels, bool) or not hasattr(levels, "__index__") or levels < least:
-        raise ValueError(f"{owner}: expected `{name}` to be an integer of at least {least}; received: {levels!r}")
-    return int(levels)
+def check_at_least(least, owner, name, value):
+    """`value` as an int, if it is an integer of at least `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        raise ValueError(f"{owner}: expected `{name}` to be an integer of at least {least}; received: {value!r}")
+    return int(value)

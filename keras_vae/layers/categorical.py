@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.base import DistributionLayer, check_levels
+from keras_vae.layers.base import DistributionLayer, check_at_least
 from keras_vae.layers.elements import Elements
 from keras_vae.support import levels_from_zero
 
@@ -73,7 +73,7 @@ class Categorical(DistributionLayer):
 
     def __init__(self, event_shape, levels, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
-        self.levels = check_levels(type(self).__name__, levels)
+        self.levels = check_at_least(2, type(self).__name__, "levels", levels)
         self.maps = self.levels
 
     def parameters(self, features):

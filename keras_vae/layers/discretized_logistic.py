@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.base import check_levels
+from keras_vae.layers.base import check_at_least
 from keras_vae.layers.elements import Elements
 from keras_vae.layers.location_scale import LocationScaleLayer, root
 from keras_vae.ops import discretized_logistic_nll
@@ -107,7 +107,7 @@ class DiscretizedLogistic(LocationScaleLayer):
 
     def __init__(self, event_shape, levels=256, scale=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
-        self.levels = check_levels("DiscretizedLogistic", levels)
+        self.levels = check_at_least(2, "DiscretizedLogistic", "levels", levels)
 
     def with_scale(self, location, log_scale):
         return self.family(location, log_scale, self.levels, event_ndims=len(self.event_shape))

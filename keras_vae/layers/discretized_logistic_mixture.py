@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_vae import backend, scales
 from keras_vae.backend import tfd
-from keras_vae.layers.base import DistributionLayer, check_levels
+from keras_vae.layers.base import DistributionLayer, check_at_least
 from keras_vae.layers.discretized_logistic import mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.support import levels_from_zero
@@ -158,8 +158,8 @@ class DiscretizedLogisticMixture(DistributionLayer):
                 "DiscretizedLogisticMixture: expected an event shape with channels as its last axis, such as "
                 f"(28, 28, 1); received: {event_shape!r}"
             )
-        self.components = check_levels("DiscretizedLogisticMixture", components, "components", least=1)
-        self.levels = check_levels("DiscretizedLogisticMixture", levels)
+        self.components = check_at_least(1, "DiscretizedLogisticMixture", "components", components)
+        self.levels = check_at_least(2, "DiscretizedLogisticMixture", "levels", levels)
         self.scale = scales.PerElement(floor=floor, dtype=self.dtype_policy)
         channels = self.event_shape[-1]
         self.sizes = [1, channels, channels, channels * (channels - 1) // 2]  # of a component's parameters

@@ -1,16 +1,13 @@
 """The Gaussian with independent coordinates: a VAE's usual posterior, and the decoder of real-valued data."""
 
-import math
-
 import keras
 from keras import ops
 
-from keras_vae import backend
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.elements import Elements
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
-from keras_vae.ops.noise import standard_normal
+from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.support import Support
 
 
@@ -41,12 +38,8 @@ class FusedNormal(Elements):
     def _sample_n(self, n, seed=None):
         shape = ops.shape(self.loc + self.log_variance)
         batch, event = shape[: len(shape) - self.event_ndims], shape[len(shape) - self.event_ndims :]
-        # A row is an example, or a draw where there is no batch.
-        rows = [n, math.prod(batch), *event] if batch else [n, *event]
-        row_axis, first_row = (1, backend.first_row()) if batch else (0, 0)
-        seed = tfp.random.sanitize_seed(seed)
-        noise = standard_normal(rows, seed, row_axis, first_row, dtype=self.dtype.name)
-        return self.loc + ops.exp(0.5 * self.log_variance) * ops.reshape(noise, [n, *shape])
+        noise = standard_normal_rows(n, batch, event, tfp.random.sanitize_seed(seed), self.dtype.name)
+        return self.loc + ops.exp(0.5 * self.log_variance) * noise
 
 
 @tfd.RegisterKL(FusedNormal, FusedNormal)

@@ -7,6 +7,7 @@ import keras
 from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.distribution_lambda import DistributionLambda
 from keras_vae.layers.masked import Masked
 
 
@@ -105,7 +106,7 @@ class Joint(keras.layers.Layer):
         super().__init__(**kwargs)
         is_dictionary = isinstance(likelihoods, dict) and likelihoods
         if not is_dictionary or not all(
-            isinstance(layer, (DistributionLayer, Masked)) for layer in likelihoods.values()
+            isinstance(layer, (DistributionLayer, DistributionLambda, Masked)) for layer in likelihoods.values()
         ):
             raise ValueError(
                 "Joint: expected `likelihoods` to be a dictionary of distribution layers, such as {'age': "

@@ -39,7 +39,7 @@ class LocationScaleLayer(DistributionLayer):
         if self.scale.is_fitted and not hasattr(self.family, "best_log_scale"):
             raise ValueError(
                 f"{type(self).__name__}: expected a scale that is fixed or learned, such as Shared(): this family's "
-                f"best one is not known in closed form; received: {type(self.scale).__name__}"
+                f"best one is not known in closed form; received: {type(self.scale).__name__}()"
             )
         self.activation = keras.activations.get(activation)
         self.maps = 1 + self.more_maps + self.scale.maps
