@@ -417,10 +417,10 @@ def trains_in_a_plain_keras_model(case):
     """On its own in a Keras model, trained by `fit` on -log_prob: the loss falls, on data that depends on features."""
     rng = np.random.default_rng(5)
     features = rng.normal(size=(256, *case.features)).astype("float32")
-    # The larger of two draws where the first feature is positive, and else the smaller.
+    # The largest of four draws where the first feature is positive, and else the smallest.
     is_larger = features.reshape(256, -1)[:, :1].reshape(256, *(1 for _ in case.event_shape)) > 0
-    one, other = case.draw_x(rng, (2, 256, *case.event_shape))
-    y = np.where(is_larger, np.maximum(one, other), np.minimum(one, other)).astype("float32")
+    draws = case.draw_x(rng, (4, 256, *case.event_shape))
+    y = np.where(is_larger, draws.max(axis=0), draws.min(axis=0)).astype("float32")
     model = Regression(case.make())
     model.layer.build((None, *case.features))
     model.compile(keras.optimizers.SGD(0.02))
