@@ -46,6 +46,7 @@ setup(
             "pytest-xdist>=3.5",  # on two cores: most of a test is compiling
             "ruff>=0.6",  # lint
             "scipy>=1.12",  # the referee of every log-density
+            "mpmath>=1.3",  # 50 digits, where float64 cancels too
             "matplotlib>=3.8",  # the quick start is tested whole
             "scikit-learn>=1.4",  # likewise
             "build>=1",  # builds the wheel that the packaging test opens

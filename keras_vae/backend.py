@@ -88,6 +88,16 @@ def trailing_ones(shape, broadcast):
     return next((k for k, size in enumerate(reversed(sizes)) if size != 1), len(sizes))
 
 
+def lgamma(x):
+    """log of the gamma function, elementwise: Keras has none."""
+    return tf.math.lgamma(x)
+
+
+def digamma(x):
+    """The derivative of `lgamma`."""
+    return tf.math.digamma(x)
+
+
 def stateless_seed(source):
     """The next seed of a `SeedGenerator`, or the one that an int stands for: int32 [2], as TFP takes it."""
     if isinstance(source, keras.random.SeedGenerator):

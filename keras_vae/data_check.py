@@ -115,7 +115,12 @@ class DataCheck:
         self.has_met_missing = True
         first = int(has_holes.argmax())
         example = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[first : first + 1], x)
-        if not np.isfinite(np.asarray(self.model.encode(example).mean())).all():
+
+        def is_finite(example):
+            return np.isfinite(np.asarray(self.model.encode(example).mean())).all()
+
+        # A model whose weights are NaN makes no numbers of anything.
+        if not is_finite(example) and is_finite(keras.tree.map_structure(_without_missing, example)):
             self._refuse(
                 ValueError(
                     f"Expected the encoder to take missing entries, as {scored[0].name} has at position [{first}]"
@@ -126,11 +131,12 @@ class DataCheck:
     def _parts(self, x, name):
         """Each part of x, with what is known of it."""
         scored, support, event_shape = target.pick(x, self.model.target), self.model.support, self.model.event_shape
+        dtype_scored = keras.backend.result_type(self.model.compute_dtype, "float32")
         known = {}
         for key, part in scored.items() if isinstance(scored, dict) else [(None, scored)]:
             support_of, shape = (each.get(key) if isinstance(each, dict) else each for each in (support, event_shape))
             dtype = getattr(part.dtype, "name", str(part.dtype))
-            known[id(part)] = (ANYTHING if support_of is None else support_of.for_dtype(dtype), shape)
+            known[id(part)] = (ANYTHING if support_of is None else support_of.for_dtype(dtype, dtype_scored), shape)
         for part, part_name in _named(x, name):
             yield Part(part, part_name, *known.get(id(part), (None, None)))
 
@@ -172,7 +178,7 @@ def _error_in(x, name, support=None, where=""):
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = np.isinf(x) if may_be_missing else ~np.isfinite(x)
         if not bad.any():
-            return support.error(x[~np.isnan(x)], name, where)
+            return support.error(np.where(np.isnan(x), support.some_value, x), name, where)
         first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
         return ValueError(
             f"Expected {name} to be finite; received {x[first]} at position {list(first)}{where}, the first "
@@ -194,6 +200,11 @@ def _error_of_missing(parts, where):
         f"ones at position [{int(missing.argmax())}], the first of {int(missing.sum())} such example(s). "
         "Leave them out."
     )
+
+
+def _without_missing(array):
+    """An array with 0 in place of NaN."""
+    return np.nan_to_num(array, nan=0.0) if array.dtype.kind == "f" else array
 
 
 def _named(x, name):

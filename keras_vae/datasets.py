@@ -182,6 +182,8 @@ def _outside(value, support):
     also infinite where huge finite values add up, so that True asks for a closer look.
     """
     number = tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32)
+    if support is not None and support.is_open:
+        number = tf.cast(number, support.scored_in)
     if support is not None and support.may_be_missing:
         number = tf.where(tf.math.is_nan(number), tf.cast(support.some_value, number.dtype), number)
     if value.dtype.is_floating:

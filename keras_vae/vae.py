@@ -9,7 +9,6 @@ from keras import ops
 from keras_vae import backend, contract, datasets, target
 from keras_vae.data_check import DataCheck, holds_arrays
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
-from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.unflattened import Unflattened
 from keras_vae.objectives import ELBO, ForwardPass, Objective
 from keras_vae.priors import Prior, StandardNormal
@@ -172,11 +171,14 @@ class VAE(TermTrainer):
             return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
 
     def get_metrics_result(self):
-        """What the metrics say; and each sigma of the decoder's own, as it stands: its mean over the event."""
-        layers = [layer for layer in self.decoder._flatten_layers() if isinstance(layer, LocationScaleLayer)]
-        learned = {layer.sigma_name: layer.scale for layer in layers if layer.scale.built and layer.scale.is_learned}
-        sigmas = {name: ops.mean(scale.value()) for name, scale in learned.items()}
-        return {**super().get_metrics_result(), **sigmas}
+        """What the metrics say; and what the likelihood has learned beside the network, as it stands, such as sigma."""
+        layers = [layer for layer in self.decoder._flatten_layers() if hasattr(layer, "learned")]
+        parts = {id(part) for layer in layers for part in layer._flatten_layers(include_self=False)}
+        learned = {}
+        for layer in layers:
+            if id(layer) not in parts:  # a part's are its whole's, by name
+                learned.update(layer.learned())
+        return {**super().get_metrics_result(), **learned}
 
     def build(self, input_shape):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)

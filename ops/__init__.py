@@ -9,6 +9,8 @@ from keras_vae.ops.discretized_logistic import discretized_logistic_nll
 from keras_vae.ops.gaussian import gaussian_kl, gaussian_nll
 from keras_vae.ops.log_add_exp import log_add_exp
 from keras_vae.ops.logistic import logistic_nll
+from keras_vae.ops.negative_binomial import negative_binomial_nll
+from keras_vae.ops.poisson import poisson_nll
 
 __all__ = [
     "bernoulli_nll",
@@ -18,4 +20,6 @@ __all__ = [
     "gaussian_nll",
     "log_add_exp",
     "logistic_nll",
+    "negative_binomial_nll",
+    "poisson_nll",
 ]

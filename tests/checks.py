@@ -203,6 +203,17 @@ def symbolic_shape(case):
     assert layer.compute_output_spec(keras.KerasTensor((7, *case.features))).shape == (7, *case.event_shape)
 
 
+def may_be_sliced_and_copied(case):
+    """A batch's distribution may be sliced, and copied, as TFP's are."""
+    with uncompiled():
+        distribution, x = built(case)(features_of(case)), data_of(case)
+        log_prob = distribution.log_prob(x).numpy()
+        for part in (slice(1, 3), slice(None, None, 2), 2):
+            assert_close(distribution[part].log_prob(x[part]), log_prob[part], 1e-5)
+            assert type(distribution[part]) is type(distribution)
+        assert_close(distribution.copy().log_prob(x), log_prob, 1e-6)
+
+
 def mixed_precision_gives_float32(case):
     """Under a mixed policy the features are half precision, and distribution, draws and log_prob float32; so are the
     weights.
@@ -241,6 +252,9 @@ def seeded_sample_is_reproducible(case):
     np.testing.assert_array_equal(layer(features).sample(200, seed=SEED), draw)
     assert (layer(features).sample(200, seed=(20, 14)).numpy() != draw).any()
     assert (draw[0] != draw[1:]).any()
+    assert layer(features).sample(seed=3).shape == layer(features).sample().shape == (BATCH, *case.event_shape)
+    support = getattr(layer(features), "support", None)
+    assert support is None or not support.outside(draw).any()
 
 
 def samples_fit_their_marginals(case):
@@ -252,7 +266,7 @@ def samples_fit_their_marginals(case):
     """
     distribution, draws = _drawn(case)
     support = getattr(distribution, "support", None)
-    assert support is None or not support.outside(draws).any()
+    assert support is None or not support.for_dtype("float64", "float64").outside(draws).any()
     marginal = case.marginal(distribution)
     if case.is_discrete:
         uniform = marginal.cdf(draws - 1) + np.random.default_rng(7).uniform(size=draws.shape) * marginal.pmf(draws)
@@ -345,6 +359,28 @@ def gradient_is_that_of_finite_differences(case):
                 assert_close(np.sum(gradient.numpy() * direction), expected, 1e-7, variable.name)
 
 
+def gradient_in_float32_is_that_in_float64(case):
+    """The gradient of log_prob with respect to every weight, to 1e-3 of its size: also for features that are large, and
+    for a scale at its floor.
+    """
+    narrow, wide = built(case, "float32"), built(case, "float64")
+    # Of the biases: the last takes a learned sigma to its floor, and a triangle of correlations next to singular.
+    for shift in (0.0, 4.0) if case.correlation else (0.0, 4.0, -14.0):
+        gradients = []
+        for weight in narrow.weights:
+            if len(weight.shape) < 2:
+                weight.assign(weight + shift)
+        for weight, same in zip(wide.weights, narrow.weights, strict=True):
+            weight.assign(np.float64(same.numpy()))
+        for layer, dtype in ((narrow, "float32"), (wide, "float64")):
+            with uncompiled(), tf.GradientTape() as tape:
+                log_prob = layer(features_of(case).astype(dtype)).log_prob(data_of(case).astype(dtype))
+            gradients.append(tape.gradient(log_prob, [weight.value for weight in layer.trainable_weights]))
+        for ours, exact in zip(*gradients, strict=True):
+            size = np.abs(float64(exact)).max()
+            assert np.abs(float64(ours) - float64(exact)).max() <= 1e-3 * max(size, 1.0), f"biases by {shift}"
+
+
 def xla_is_the_same_as_eager(case):
     """Log-density, moments and gradients are the same eagerly, in one XLA program, and without XLA anywhere."""
     layer = built(case, "float64")
@@ -421,6 +457,7 @@ def trains_in_a_plain_keras_model(case):
     is_larger = features.reshape(256, -1)[:, :1].reshape(256, *(1 for _ in case.event_shape)) > 0
     draws = case.draw_x(rng, (4, 256, *case.event_shape))
     y = np.where(is_larger, draws.max(axis=0), draws.min(axis=0)).astype("float32")
+    keras.utils.set_random_seed(0)
     model = Regression(case.make())
     model.layer.build((None, *case.features))
     model.compile(keras.optimizers.SGD(0.02))
@@ -439,6 +476,7 @@ ALL = [
     log_prob_is_scipys_in_float32,
     moments_are_scipys,
     shapes_and_dtype,
+    may_be_sliced_and_copied,
     symbolic_shape,
     mixed_precision_gives_float32,
     seeded_sample_is_reproducible,
@@ -447,6 +485,7 @@ ALL = [
     elements_are_drawn_independently,
     log_prob_of_the_draws_is_minus_the_entropy,
     gradient_is_that_of_finite_differences,
+    gradient_in_float32_is_that_in_float64,
     xla_is_the_same_as_eager,
     draws_under_xla_fit_too,
     extreme_features_stay_finite,

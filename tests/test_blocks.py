@@ -200,7 +200,10 @@ def test_a_block_is_bounded_by_memory_work_and_the_steps_asked_for():
     assert all(steps_at_once(feed(num), 10**6) <= MOST_STEPS for num in range(1, 300))
 
 
-@pytest.mark.parametrize("steps_per_epoch, validation_steps", [(5, 2), (6, 1), (7, None), (1, 1)])
+@pytest.mark.parametrize(
+    "steps_per_epoch, validation_steps",
+    [(5, 2), (1, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((6, 1), (7, None)))],
+)
 def test_steps_asked_for_are_kept_to_exactly(steps_per_epoch, validation_steps):
     vae, _ = trained(
         epochs=3, steps_per_epoch=steps_per_epoch, validation_data=X[:20], validation_steps=validation_steps
@@ -210,7 +213,7 @@ def test_steps_asked_for_are_kept_to_exactly(steps_per_epoch, validation_steps):
     assert vae.seed_generator.state[1] == drawn
 
 
-@pytest.mark.parametrize("steps_per_epoch", [3, 5, 7])
+@pytest.mark.parametrize("steps_per_epoch", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 7))])
 def test_a_callback_that_watches_batches_changes_none_of_them(steps_per_epoch):
     """Epochs go on where the last one ended, and round, whether the steps divide the seven batches or not."""
     watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)

@@ -1,11 +1,16 @@
 """Every family as a VAE's likelihood: trained with several draws of z, scored, sampled, saved; what it refuses."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
 import keras_vae
 from keras_vae import layers, scales
+from keras_vae.support import Support
 
 RNG = np.random.default_rng(0)
 NUM = 48
@@ -113,10 +118,82 @@ def test_data_outside_the_support_is_named_before_training(family):
     ids=lambda layer: layer.__name__,
 )
 def test_a_scale_for_a_family_that_has_none_is_refused(layer):
-    with pytest.raises(ValueError, match=rf"{layer.__name__}: expected no `scale`, since this family has none"):
+    with pytest.raises(ValueError, match=rf"{layer.__name__}: expected no `scale`, since this family takes none"):
         layer((2, 2, 1), scale=scales.Shared())
 
 
 def test_the_optimal_scale_of_counts_is_refused():
     with pytest.raises(ValueError, match="NegativeBinomial: expected a scale that is fixed or learned"):
         layers.NegativeBinomial(3, scale=scales.Optimal())
+
+
+# What families say beside their density.
+
+
+def test_the_mode_and_the_cdf_of_extra_zeros_know_of_them():
+    layer = layers.ZeroInflatedNegativeBinomial(1, scale=0.3, projection=False)
+    distribution = layer(np.array([[np.log(8.0), 3.0], [np.log(8.0), -3.0]], "float32"))
+    np.testing.assert_array_equal(distribution.mode(), [[0.0], [7.0]])
+    shape, zero = 1 / 0.3**2, scipy.special.expit([3.0, -3.0])
+    counts = scipy.stats.nbinom(shape, shape / (shape + 8.0))
+    for x in (0.0, 3.0):
+        expected = zero + (1 - zero) * counts.cdf(x)
+        np.testing.assert_allclose(distribution.cdf(np.full((2, 1), x, "float32")), expected, rtol=1e-5)
+    np.testing.assert_array_equal(distribution.cdf(np.full((2, 1), -1.0, "float32")), [0.0, 0.0])
+
+
+def test_counts_of_an_extreme_spread_have_a_finite_mean_and_draws():
+    layer = layers.NegativeBinomial(2, projection=False)
+    distribution = layer(np.array([[1e4, 30.0, 1e4, 60.0]], "float32"))
+    np.testing.assert_allclose(distribution.mean(), np.exp([[30.0, 30.0]]), rtol=1e-5)
+    assert np.isfinite(distribution.sample(100, seed=0)).all()
+
+
+@pytest.mark.parametrize("x", [7.0, -1.0, 0.5, np.nan])
+def test_what_is_no_level_has_no_probability(x):
+    distribution = layers.Categorical(2, levels=3)(np.ones((1, 4), "float32"))
+    assert distribution.log_prob(np.array([[1.0, x]], "float32"))[0] == -np.inf
+
+
+def test_moments_of_many_levels_do_not_cancel():
+    """Of 65,536 levels in float32, of which s is one: the variance is the logistic's, pi^2 / 3, and rounding's."""
+    layer = layers.DiscretizedLogistic(64, levels=2**16, scale=1.0 / 2**16, projection=False)
+    distribution = layer(np.random.default_rng(0).uniform(0.1, 0.9, (1, 64)).astype("float32"))
+    np.testing.assert_allclose(distribution.variance(), np.full((1, 64), np.pi**2 / 3 + 1 / 12), rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("support", "x", "advice"),
+    [
+        (layers.IndependentBernoulli(1)(np.ones((1, 1))).support, 200.0, "Pixels in 0..255"),
+        (layers.IndependentBernoulli(1)(np.ones((1, 1))).support, 1.5, "outside.$"),
+        (layers.Beta(1)(np.ones((1, 1))).support, 1.02, "Squeeze x a little"),
+        (layers.Categorical(1, levels=2)(np.ones((1, 1))).support, 2.0, "Levels are counted from 0"),
+    ],
+    ids=str,
+)
+def test_the_advice_is_of_the_family(support, x, advice):
+    assert re.search(advice, str(support.error(np.array([0.5 * support.is_open, x]), "x")))
+
+
+def test_a_number_that_is_rounded_to_an_open_end_is_refused():
+    beta = layers.Beta(1)(np.ones((1, 1))).support
+    x = np.array([0.5, 1.0 - 1e-10])
+    assert beta.for_dtype("float64", "float64").error(x, "x") is None
+    assert "first of 1 value(s) outside" in str(beta.for_dtype("float64", "float32").error(x, "x"))
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        Support("F", "x >= 1", low=1.0),
+        Support("F", "x <= -3", high=-3.0),
+        Support("F", "x < -3", high=-3.0, is_open=True),
+        Support("F", "x > 2", low=2.0, is_open=True),
+        Support("F", "real"),
+        Support("F", "0, 1", 0.0, 1.0, is_integer=True),
+    ],
+    ids=lambda support: support.words,
+)
+def test_some_value_is_inside(support):
+    assert not support.outside(np.array([support.some_value])).any()

@@ -122,3 +122,29 @@ def test_a_momentum_that_is_none_is_refused(momentum):
 def test_an_axis_that_the_event_lacks_is_refused(kind, axis):
     with pytest.raises(ValueError, match=rf"{kind.__name__}: expected `axis` to be None, or an axis of the event"):
         kind(axis=axis).build((3, 2))
+
+
+def test_a_column_that_a_batch_never_shows_leaves_its_estimate_alone():
+    """One sigma a column, of which the third is missing from every other batch."""
+    layer = layers.Masked(layers.IndependentNormal(3, scale=scales.Optimal(axis=-1, floor=1e-9), projection=False))
+    rng, scale = np.random.default_rng(0), layer.likelihood.scale
+    for step in range(40):
+        x = rng.normal(0, 2.0, (256, 3)).astype("float32")
+        x[:, 2] = x[:, 2] if step % 2 else np.nan
+        layer(np.zeros((256, 3), "float32"), training=True).log_prob(x)
+    np.testing.assert_allclose(scale.value(), np.full(3, 2.0), rtol=0.06)  # 5 standard errors
+
+
+def test_a_column_that_was_never_shown_keeps_its_first_estimate():
+    layer = layers.Masked(layers.IndependentNormal(2, scale=scales.Optimal(axis=-1), projection=False))
+    x = np.stack([np.full(8, 3.0), np.full(8, np.nan)], axis=-1).astype("float32")
+    layer(np.zeros((8, 2), "float32"), training=True).log_prob(x)
+    np.testing.assert_allclose(layer.likelihood.scale.value(), [3.0, 1.0], rtol=1e-5)
+
+
+def test_a_number_that_is_not_finite_is_not_taken():
+    scale = scales.Optimal()
+    scale.build(())
+    for log_sigma in (0.5, np.nan, np.inf, 0.5):
+        scale.fit(keras.ops.convert_to_tensor(log_sigma, "float32"))
+    np.testing.assert_allclose(scale.value(), np.exp(0.5), rtol=1e-5)

@@ -23,9 +23,7 @@ NOT_POSITIVE_NUMBERS = [0, 0.0, -1.0, math.inf, -math.inf, math.nan, "1", None, 
 
 def refusal(owner, name, value):
     """The whole message, as a pattern."""
-    return re.escape(
-        f"{owner}: expected `{name}` (a standard deviation) to be a positive, finite number; received: {value!r}"
-    )
+    return re.escape(f"{owner}: expected `{name}` (of a scale) to be a positive, finite number; received: {value!r}")
 
 
 # Values.
@@ -171,8 +169,8 @@ def test_a_scale_is_itself(kind):
 @pytest.mark.parametrize("scale", ["shared", scales.Shared, True, [1.0], 1j, {"a": 1}, np.ones(2)], ids=repr)
 def test_anything_else_is_refused(scale):
     message = (
-        "Expected `scale` to be a positive number or a keras_vae.scales object such as Shared(), PerDimension() or "
-        f"PerElement(); received: {scale!r}"
+        "Expected `scale` to be a positive number or a keras_vae.scales object: Fixed(value), Shared(), "
+        f"PerDimension(), PerElement() or Optimal(); received: {scale!r}"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         layers.IndependentNormal(3, scale=scale)

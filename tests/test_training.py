@@ -73,7 +73,11 @@ KINDS = {
 
 
 @pytest.mark.filterwarnings("ignore:.*shuffle=True. was passed:UserWarning")
-@pytest.mark.parametrize("arrays", [(X,), (X, Y), (X, Y, WEIGHTS)], ids=["x", "x, y", "x, y, weights"])
+@pytest.mark.parametrize(
+    "arrays",
+    [pytest.param((X,), marks=pytest.mark.slow), pytest.param((X, Y), marks=pytest.mark.slow), (X, Y, WEIGHTS)],
+    ids=["x", "x, y", "x, y, weights"],
+)
 def test_every_kind_of_data_trains_alike(arrays):
     """The same batches in the same order give the same losses, whatever hands them over."""
     histories = {}
@@ -110,7 +114,7 @@ def terms_of(vae, x, batch_size):
     return outputs["nll"].astype("float64"), outputs["kl"].astype("float64")
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 def test_metrics_are_exact_over_the_epoch(jit_compile, steps_per_execution, weights):
@@ -185,6 +189,7 @@ def test_weights_of_shape_batch_by_one():
 # Compilation.
 
 
+@pytest.mark.slow
 def test_every_way_to_compile_learns_the_same():
     """To rounding: the noise is the same in all of them."""
     losses = {}
@@ -418,7 +423,9 @@ def test_pixels_not_scaled_for_a_bernoulli():
     assert vae.optimizer.iterations == 0
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("int64", "bool", "float64"))]
+)
 def test_zeros_and_ones_of_any_type_suit_a_bernoulli(dtype):
     binary = X > 0.5
     losses = []

@@ -186,7 +186,7 @@ def test_predict_gives_numpy_for_every_example():
 
 
 @pytest.mark.parametrize("event_shape", [(), (5,), (4, 3), (2, 3, 2)])
-@pytest.mark.parametrize("family", [IndependentNormal, IndependentBernoulli])
+@pytest.mark.parametrize("family", [IndependentNormal, pytest.param(IndependentBernoulli, marks=pytest.mark.slow)])
 def test_events_of_every_rank(event_shape, family):
     x = np.random.default_rng(0).integers(0, 2, size=(12, *event_shape)).astype("float32")
     encoder = keras.Sequential([layers.Reshape((-1,)), layers.Dense(4, "relu"), IndependentNormal(2)])
@@ -227,7 +227,7 @@ def multi_input_vae(target):
     return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), target=target)
 
 
-@pytest.mark.parametrize("target", [None, 0, "image"])
+@pytest.mark.parametrize("target", [None, pytest.param(0, marks=pytest.mark.slow), "image"])
 def test_an_encoder_of_several_inputs_scores_the_target(target):
     image, label = digits()[:20], np.eye(10, dtype="float32")[np.arange(20) % 10]
     x = {"image": image, "label": label} if target == "image" else [image, label]

@@ -44,8 +44,8 @@ class DistributionLayer(keras.layers.Layer):
     def __init__(self, event_shape, projection=True, **kwargs):
         if "scale" in kwargs:
             raise ValueError(
-                f"{type(self).__name__}: expected no `scale`, since this family has none: its spread follows from its "
-                f"other parameters; received: scale={kwargs['scale']!r}"
+                f"{type(self).__name__}: expected no `scale`, since this family takes none; "
+                f"received: scale={kwargs['scale']!r}"
             )
         super().__init__(**kwargs)
         self.event_shape = check_event_shape(type(self).__name__, event_shape)

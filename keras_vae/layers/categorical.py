@@ -1,5 +1,7 @@
 """Independent categorical variables: levels 0, 1, ..., each with a probability of its own."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -29,10 +31,10 @@ class CategoricalElements(Elements):
         return levels_from_zero("Categorical", self.logits.shape[-1])
 
     def log_prob_of_elements(self, x, event_ndims=0):
-        level = ops.clip(ops.cast(x, "int32"), 0, self.logits.shape[-1] - 1)
-        # One level in a comparison with each: a gather's gradient is a scatter, which is slower.
-        is_level = ops.equal(ops.expand_dims(level, -1), ops.arange(self.logits.shape[-1]))
+        # By comparison with each level, of which at most one is x: a gather's gradient is a scatter, which is slower.
+        is_level = ops.equal(ops.cast(x, self.logits.dtype)[..., None], self._levels())
         log_prob = ops.sum(ops.where(is_level, ops.log_softmax(self.logits), 0.0), axis=-1)
+        log_prob = ops.where(ops.any(is_level, axis=-1), log_prob, -math.inf)
         return ops.sum(log_prob, axis=tuple(range(-event_ndims, 0)))
 
     def _levels(self):

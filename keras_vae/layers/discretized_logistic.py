@@ -1,8 +1,11 @@
 """The discretised logistic distribution with independent elements: 8-bit images, level by level."""
 
+import math
+
 import keras
 from keras import ops
 
+from keras_vae import scales
 from keras_vae.backend import tfd
 from keras_vae.layers.base import check_at_least
 from keras_vae.layers.elements import Elements
@@ -15,8 +18,10 @@ from keras_vae.support import levels_from_zero
 LEVELS_AT_ONCE = 16
 
 
-class DiscretizedLogisticElements(Elements):
+class FusedDiscretizedLogistic(Elements):
     """Independent logistic variables, each rounded to the nearest of `levels` levels from 0 to 1, which are numbered.
+
+    `log_prob` is the fused op.
 
     Args:
         loc: mu, where the levels run from 0 to 1, `[..., *event]`.
@@ -27,7 +32,7 @@ class DiscretizedLogisticElements(Elements):
 
     tensors = ("loc", "log_scale")
 
-    def __init__(self, loc, log_scale, levels, event_ndims, name="DiscretizedLogistic"):
+    def __init__(self, loc, log_scale, levels, event_ndims, name="FusedDiscretizedLogistic"):
         # TFP rounds up: less half a level, that is to the nearest.
         logistic = tfd.Logistic(loc * (levels - 1) - 0.5, ops.exp(log_scale) * (levels - 1))
         elements = tfd.QuantizedDistribution(logistic, low=0.0, high=levels - 1.0)
@@ -48,7 +53,8 @@ class DiscretizedLogisticElements(Elements):
             return mean(slope_of_log_scale(x, self.loc, log_scale, self.levels))
 
         some = ops.zeros_like(mean(self.loc * 0.0 + x))
-        return root(slope, some - 12.0, some + 6.0)
+        # Beyond s = 2 all levels are alike, and where the lowest and the highest are all of x, the best s is infinite.
+        return root(slope, some - 12.0, some + math.log(2.0))
 
     def _mean(self):
         return mean_and_variance(self.loc, self.log_scale, self.levels)[0]
@@ -61,21 +67,36 @@ class DiscretizedLogisticElements(Elements):
 
 
 def mean_and_variance(loc, log_scale, levels):
-    """Of the level x that a logistic variable is rounded to, exactly:
+    """Of the level x that a logistic variable is rounded to, exactly: about m, the level next to mu,
 
-        E[x] = sum_k P(x > k),    E[(x - m)^2] = m^2 + sum_k (2 (k - m) + 1) P(x > k),    k = 0, ..., levels - 2
+        E[x - m]     = sum_{k >= m} P(x > k) - sum_{k < m} P(x <= k),
+        E[(x - m)^2] = sum_{k >= m} (2 (k - m) + 1) P(x > k) + sum_{k < m} (2 (m - k) - 1) P(x <= k),
 
-    with m the level next to mu, about which the second moment does not cancel.
+    with k from 0 to levels - 2; no term of the second is negative.
     """
-    middle = ops.clip(ops.round(loc * (levels - 1)), 0.0, levels - 1.0)
-    mean, square = 0.0, ops.square(middle)
-    inverse = ops.exp(-log_scale)[..., None]
-    for first in range(0, levels - 1, LEVELS_AT_ONCE):
-        k = ops.arange(first, min(first + LEVELS_AT_ONCE, levels - 1), dtype=loc.dtype)
-        is_above = ops.sigmoid((loc[..., None] - (k + 0.5) / (levels - 1)) * inverse)
-        mean = mean + ops.sum(is_above, axis=-1)
-        square = square + ops.sum((2.0 * (k - middle[..., None]) + 1.0) * is_above, axis=-1)
-    return mean, square - ops.square(mean - middle)
+    middle = ops.clip(ops.round(loc * (levels - 1)), 0.0, levels - 1.0)[..., None]
+    shape = ops.shape(loc + log_scale)
+    zero = ops.zeros(shape, loc.dtype)
+
+    def add(chunk, sums):
+        first, square = sums
+        k = ops.cast(chunk * LEVELS_AT_ONCE + ops.arange(LEVELS_AT_ONCE), loc.dtype)
+        t = (loc[..., None] - (k + 0.5) / (levels - 1)) * ops.exp(-log_scale)[..., None]
+        is_above = k >= middle
+        beyond = ops.where(k < levels - 1, ops.sigmoid(ops.where(is_above, t, -t)), 0.0)
+        distance = ops.abs(2.0 * (k - middle) + 1.0)
+        return (
+            first + ops.sum(ops.where(is_above, beyond, -beyond), axis=-1),
+            square + ops.sum(distance * beyond, axis=-1),
+        )
+
+    first, square = ops.fori_loop(0, -(-(levels - 1) // LEVELS_AT_ONCE), add, (zero, zero))
+    return middle[..., 0] + first, square - ops.square(first)
+
+
+def default_scale(levels, dtype=None):
+    """A scale for each element, down to where a level next to mu has all but 1% of the probability."""
+    return scales.PerElement(floor=0.1 / (levels - 1), dtype=dtype)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -92,8 +113,9 @@ class DiscretizedLogistic(LocationScaleLayer):
     "PixelCNN++", arXiv 1701.05517.) Let the encoder start with `keras.layers.Rescaling(1 / 255)`.
 
     Args:
-        event_shape, scale, activation, projection: as of `LocationScaleLayer`.
+        event_shape, activation, projection: as of `LocationScaleLayer`.
         levels: how many there are, an integer of at least 2.
+        scale: as of `LocationScaleLayer`; the default, `PerElement`, has a floor of a tenth of a level here.
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`, whose draws and
@@ -103,11 +125,13 @@ class DiscretizedLogistic(LocationScaleLayer):
         ValueError: `levels` is not an integer of at least 2; or as `LocationScaleLayer`.
     """
 
-    family = DiscretizedLogisticElements
+    family = FusedDiscretizedLogistic
 
     def __init__(self, event_shape, levels=256, scale=None, activation=None, projection=True, **kwargs):
+        levels = check_at_least(2, "DiscretizedLogistic", "levels", levels)
+        scale = default_scale(levels, kwargs.get("dtype")) if scale is None else scale
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
-        self.levels = check_at_least(2, "DiscretizedLogistic", "levels", levels)
+        self.levels = levels
 
     def with_scale(self, location, log_scale):
         return self.family(location, log_scale, self.levels, event_ndims=len(self.event_shape))

@@ -5,11 +5,12 @@ import math
 import keras
 from keras import ops
 
-from keras_vae import backend, scales
-from keras_vae.backend import tfd
+from keras_vae import scales
+from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer, check_at_least
 from keras_vae.layers.discretized_logistic import mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
+from keras_vae.scales.base import check_positive
 from keras_vae.support import levels_from_zero
 
 
@@ -38,6 +39,13 @@ class LogisticMixture(tfd.Distribution):
             parameters=parameters,
             name=name,
         )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        properties = tfp.util.ParameterProperties
+        of_pixels = properties(event_ndims=lambda self: self.event_ndims)
+        of_channels = properties(event_ndims=lambda self: self.event_ndims + 1)
+        return {"logits": of_pixels, "loc": of_channels, "log_scale": of_channels, "coefficients": of_channels}
 
     @property
     def support(self):
@@ -81,7 +89,7 @@ class LogisticMixture(tfd.Distribution):
         return ops.sum(ops.logsumexp(log_prob, axis=-1), axis=tuple(range(1 - self.event_ndims, 0)))
 
     def _sample_n(self, n, seed=None):
-        component_seed, noise_seed = (backend.fold_in(seed, index) for index in range(2))
+        component_seed, noise_seed = tfp.random.split_seed(seed, n=2)
         component = tfd.OneHotCategorical(logits=self.logits, dtype=self.dtype).sample(n, seed=component_seed)
         zeros = ops.zeros_like(self.loc[..., 0, :])  # [..., *pixels, C]
         noise = tfd.Logistic(zeros, 1.0).sample(n, seed=noise_seed)
@@ -108,7 +116,7 @@ class LogisticMixture(tfd.Distribution):
         return ops.stack(means, axis=-1), ops.stack(variances, axis=-1)
 
     def _mean(self):
-        # Of a later channel, given the earlier ones' means. That is its mean but for what the range's ends cut off.
+        # Of a later channel given the earlier ones' means: its own is a sum over all that these may be.
         return ops.sum(ops.softmax(self.logits)[..., None] * self._moments()[0], axis=-2)
 
     def _variance(self):
@@ -133,14 +141,15 @@ class DiscretizedLogisticMixture(DistributionLayer):
     with P as of `DiscretizedLogistic`: several modes, and channels that go together (Salimans et al., "PixelCNN++",
     arXiv 1701.05517, sections 2.1 and 2.2). mu is (1 + feature) / 2, so that a network starts at mid-grey, and a is
     tanh(feature). The last axis of the event is the channels; x is whole numbers 0, ..., levels - 1. `mean()` is exact
-    for one channel; of a later one it is the mean given the earlier ones' means, which is the mean but for what the
-    range's ends cut off.
+    for the first channel. Of a later one it is its mean given the earlier ones' means: exact where no draw meets the
+    range's ends, and off by a few levels where many do. Draws and log p have no such error.
 
     Args:
         event_shape: shape of one draw, the channels last: integers.
         components: K, how many logistics a pixel mixes, a positive integer.
         levels: how many levels there are, an integer of at least 2.
-        floor: the smallest s, in units in which the levels run from 0 to 1.
+        floor: the smallest s, approached smoothly, in units in which the levels run from 0 to 1. Default: a tenth of a
+            level.
         projection: False to take the features as the parameters, pixel after pixel: of each, the K logits, K C
             locations, K C log s^2 before the floor, and K C (C - 1) / 2 of a before the tanh. See `DistributionLayer`.
 
@@ -151,7 +160,7 @@ class DiscretizedLogisticMixture(DistributionLayer):
         ValueError: `event_shape` is not one or more positive integers; `components`, `levels` or `floor` is not.
     """
 
-    def __init__(self, event_shape, components=5, levels=256, floor=1e-3, projection=True, **kwargs):
+    def __init__(self, event_shape, components=5, levels=256, floor=None, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
         if not self.event_shape:
             raise ValueError(
@@ -160,7 +169,8 @@ class DiscretizedLogisticMixture(DistributionLayer):
             )
         self.components = check_at_least(1, "DiscretizedLogisticMixture", "components", components)
         self.levels = check_at_least(2, "DiscretizedLogisticMixture", "levels", levels)
-        self.scale = scales.PerElement(floor=floor, dtype=self.dtype_policy)
+        self.floor = check_positive("DiscretizedLogisticMixture", "floor", floor or 0.1 / (self.levels - 1))
+        self.scale = scales.PerElement(floor=self.floor, dtype=self.dtype_policy)
         channels = self.event_shape[-1]
         self.sizes = [1, channels, channels, channels * (channels - 1) // 2]  # of a component's parameters
 
@@ -190,5 +200,5 @@ class DiscretizedLogisticMixture(DistributionLayer):
         )
 
     def get_config(self):
-        floor = self.scale.floor
-        return {**super().get_config(), "components": self.components, "levels": self.levels, "floor": floor}
+        arguments = {"components": self.components, "levels": self.levels, "floor": self.floor}
+        return {**super().get_config(), **arguments}

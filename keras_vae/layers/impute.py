@@ -14,7 +14,7 @@ class Impute(keras.layers.Layer):
             that the network can tell them apart.
 
     Returns:
-        `[B, ..., C]`, or `[B, ..., 2 C]` with the mask, of x `[B, ..., C]`.
+        `[B, ..., C]`, or `[B, ..., 2 C]` with the mask, of x `[B, ..., C]`; of x `[B]`, `[B]`, or `[B, 2]` with it.
     """
 
     def __init__(self, value=0.0, mask=False, **kwargs):
@@ -23,12 +23,18 @@ class Impute(keras.layers.Layer):
         self.mask = mask
 
     def call(self, x):
+        x = ops.cast(x, self.compute_dtype)
         observed = ops.logical_not(ops.isnan(x))
         imputed = ops.where(observed, x, ops.cast(self.value, x.dtype))
-        return ops.concatenate([imputed, ops.cast(observed, x.dtype)], axis=-1) if self.mask else imputed
+        if not self.mask:
+            return imputed
+        join = ops.stack if len(x.shape) == 1 else ops.concatenate
+        return join([imputed, ops.cast(observed, x.dtype)], axis=-1)
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], 2 * input_shape[-1]) if self.mask else tuple(input_shape)
+        if not self.mask:
+            return tuple(input_shape)
+        return (*input_shape, 2) if len(input_shape) == 1 else (*input_shape[:-1], 2 * input_shape[-1])
 
     def get_config(self):
         return {**super().get_config(), "value": self.value, "mask": self.mask}

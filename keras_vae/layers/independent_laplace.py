@@ -9,7 +9,7 @@ from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.support import Support
 
 
-class Laplace(Elements):
+class LaplaceElements(Elements):
     """Independent Laplace variables.
 
     Args:
@@ -41,6 +41,9 @@ class IndependentLaplace(LocationScaleLayer):
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: as `LocationScaleLayer`.
     """
 
-    family = Laplace
+    family = LaplaceElements

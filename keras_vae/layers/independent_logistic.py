@@ -46,6 +46,9 @@ class IndependentLogistic(LocationScaleLayer):
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: as `LocationScaleLayer`.
     """
 
     family = FusedLogistic

@@ -69,6 +69,9 @@ class IndependentNormal(LocationScaleLayer):
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: as `LocationScaleLayer`.
     """
 
     family = FusedNormal

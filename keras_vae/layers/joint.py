@@ -4,8 +4,7 @@ import math
 
 import keras
 
-from keras_vae import backend
-from keras_vae.backend import tfd
+from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.distribution_lambda import DistributionLambda
 from keras_vae.layers.masked import Masked
@@ -64,8 +63,8 @@ class JointDistribution(tfd.Distribution):
         return sum(part.log_prob(x[name]) for name, part in self._parts.items())
 
     def _sample_n(self, n, seed=None):
-        seeds = {name: backend.fold_in(seed, index) for index, name in enumerate(self._parts)}
-        return {name: part.sample(n, seed=seeds[name]) for name, part in self._parts.items()}
+        seeds = tfp.random.split_seed(seed, n=len(self._parts))
+        return {name: part.sample(n, seed=seed) for seed, (name, part) in zip(seeds, self._parts.items(), strict=True)}
 
     def _mean(self):
         return self._each(lambda part: part.mean())
@@ -113,13 +112,29 @@ class Joint(keras.layers.Layer):
                 f"keras_vae.layers.IndependentNormal(())}}; received: {likelihoods!r}"
             )
         self.likelihoods = dict(likelihoods)
-        for name, layer in likelihoods.items():
-            getattr(layer, "likelihood", layer).sigma_name = f"{name}_sigma"
 
     def build(self, input_shape):
         for layer in self.likelihoods.values():
             if not layer.built:
                 layer.build(input_shape)
+
+    @property
+    def event_shape(self):
+        """Shape of one draw: a dictionary."""
+        return {name: layer.event_shape for name, layer in self.likelihoods.items()}
+
+    def learned(self):
+        """What the parts have learned: `<part>_sigma`."""
+        parts = ((name, getattr(layer, "learned", dict)()) for name, layer in self.likelihoods.items())
+        return {f"{name}_{key}": value for name, learned in parts for key, value in learned.items()}
+
+    def compute_output_shape(self, input_shape):
+        if not self.built:
+            self.build(input_shape)
+        return (input_shape[0], self._size())
+
+    def _size(self):
+        return sum(math.prod(layer.event_shape) for layer in self.likelihoods.values())
 
     def call(self, features, training=None):
         return JointDistribution({name: layer(features, training=training) for name, layer in self.likelihoods.items()})
@@ -128,9 +143,8 @@ class Joint(keras.layers.Layer):
         if not self.built:
             self.build(features.shape)
         # A network's output is one object, and so must be what stands for it: all parts side by side.
-        size = sum(math.prod(layer.event_shape) for layer in self.likelihoods.values())
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        return keras.KerasTensor((features.shape[0], size), dtype=dtype)
+        return keras.KerasTensor((features.shape[0], self._size()), dtype=dtype)
 
     def get_config(self):
         likelihoods = {name: keras.saving.serialize_keras_object(layer) for name, layer in self.likelihoods.items()}

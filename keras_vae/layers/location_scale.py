@@ -19,10 +19,10 @@ class LocationScaleLayer(DistributionLayer):
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
         scale: where sigma comes from: a `keras_vae.scales` object, or a number for a sigma that is known and fixed.
-            Default `PerElement()`, a function of the features.
+            Default `PerElement()`, a function of the features, which is learned and has no one `value()`.
         activation: of the location, as Keras's layers take it: "sigmoid" for means in (0, 1). Default: none.
-        projection: False to take the features as the parameters: the locations, then (with `PerElement`) log sigma^2
-            before the scale's floor. See `DistributionLayer`.
+        projection: False to take the features as the parameters: the locations, then what more the family has, then
+            (with `PerElement`) log sigma^2 before the scale's floor. See `DistributionLayer`.
 
     Raises:
         ValueError: `event_shape` holds anything but positive integers; `scale` is no scale, or not positive; or it is
@@ -31,18 +31,21 @@ class LocationScaleLayer(DistributionLayer):
 
     family = None
     more_maps = 0
-    sigma_name = "sigma"  # of the metric that a learned one is
 
     def __init__(self, event_shape, scale=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
         self.scale = scales.get(scale, dtype=self.dtype_policy)
         if self.scale.is_fitted and not hasattr(self.family, "best_log_scale"):
             raise ValueError(
-                f"{type(self).__name__}: expected a scale that is fixed or learned, such as Shared(): this family's "
-                f"best one is not known in closed form; received: {type(self.scale).__name__}()"
+                f"{type(self).__name__}: expected a scale that is fixed or learned, such as Shared(), since the "
+                f"family's distribution has no `best_log_scale`; received: {type(self.scale).__name__}()"
             )
         self.activation = keras.activations.get(activation)
-        self.maps = 1 + self.more_maps + self.scale.maps
+
+    @property
+    def maps(self):
+        """Numbers that the distribution takes from the network, an element of the event."""
+        return 1 + self.more_maps + self.scale.maps
 
     def build(self, input_shape):
         self.scale.build_for(self.event_shape)
@@ -63,6 +66,11 @@ class LocationScaleLayer(DistributionLayer):
     def with_scale(self, location, log_scale):
         """The distribution at this location, `[B, *event]`, with this log sigma, broadcastable with it."""
         return self.family(location, log_scale, event_ndims=len(self.event_shape))
+
+    def learned(self):
+        """What is learned and is no function of the features, by name: sigma, or its mean if there are several."""
+        is_learned = self.scale.built and self.scale.is_learned
+        return {"sigma": ops.mean(self.scale.value())} if is_learned else {}
 
     def get_config(self):
         return {
@@ -95,25 +103,27 @@ class Fitted(Wrapped):
         def mean(value):
             return self._kept(ops.mean(value, axis=self._averaged_axes(x), keepdims=True))
 
-        return self._best_for(x, mean).log_prob(x)
+        return self._best_for(x, mean, 1.0).log_prob(x)
 
     def log_prob_of_observed(self, x):
         """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
         observed = ops.logical_not(ops.isnan(x))
         axes = self._averaged_axes(x)
 
+        count = ops.sum(ops.cast(observed, self.dtype), axis=axes, keepdims=True)
+
         def mean(value):
             total = ops.sum(ops.where(observed, value, 0.0), axis=axes, keepdims=True)
-            count = ops.sum(ops.cast(observed, value.dtype), axis=axes, keepdims=True)
             return self._kept(total / ops.maximum(count, 1.0))
 
         something = ops.where(observed, x, ops.cast(self.support.some_value, x.dtype))
-        return self._best_for(something, mean).log_prob_of_observed(x)
+        is_observed = self._kept(ops.cast(count > 0.0, self.dtype))
+        return self._best_for(something, mean, is_observed).log_prob_of_observed(x)
 
-    def _best_for(self, x, mean):
+    def _best_for(self, x, mean, weight):
         """The distribution with the best sigma for x `[..., B, *event]`, where `mean` averages what shares it."""
         best = self.distribution.best_log_scale(x, mean)
-        return self._with_scale(self._scale.fit(ops.stop_gradient(best)))
+        return self._with_scale(self._scale.fit(ops.stop_gradient(best), weight))
 
     def _averaged_axes(self, x):
         """The axes of x that share a sigma: those before the event, and of the event those that the scale says."""

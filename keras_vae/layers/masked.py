@@ -37,21 +37,22 @@ class Masked(keras.layers.Layer):
     numbers: let it start with `keras_vae.layers.Impute()`. An example of which nothing was observed is refused.
 
     Args:
-        likelihood: a distribution layer of independent elements, such as `IndependentNormal(13)`.
+        likelihood: a distribution layer of independent elements, such as `IndependentNormal(13)`; it is kept as
+            `.likelihood`, whose `.scale` is the one to read.
 
     Returns:
         When called on `[B, *features]`: the likelihood's distribution, whose `log_prob` skips NaN.
 
     Raises:
-        ValueError: `likelihood` is no distribution layer; when called, its elements are not independent.
+        ValueError: `likelihood` is no layer of independent elements: when called, if that shows only then.
     """
 
     def __init__(self, likelihood, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(likelihood, DistributionLayer):
             raise ValueError(
-                "Masked: expected `likelihood` to be a distribution layer, such as keras_vae.layers."
-                f"IndependentNormal(13); received: {likelihood!r}"
+                "Masked: expected `likelihood` to be a layer of independent elements, such as keras_vae.layers."
+                f"IndependentNormal(13); received: {likelihood!r}. Of a Joint, mask each part."
             )
         self.likelihood = likelihood
 
@@ -77,6 +78,13 @@ class Masked(keras.layers.Layer):
         if not self.built:
             self.build(features.shape)
         return self.likelihood.compute_output_spec(features)
+
+    def learned(self):
+        """As of the likelihood."""
+        return getattr(self.likelihood, "learned", dict)()
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.event_shape)
 
     def get_config(self):
         return {**super().get_config(), "likelihood": keras.saving.serialize_keras_object(self.likelihood)}

@@ -163,7 +163,6 @@ class MultivariateNormalLowRank(LocationScaleLayer):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
         self.rank = check_at_least(1, "MultivariateNormalLowRank", "rank", rank)
         self.more_maps = self.rank
-        self.maps += self.rank
 
     def with_scale(self, location, *others):
         *columns, log_scale = others

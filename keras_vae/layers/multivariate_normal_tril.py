@@ -11,6 +11,7 @@ from keras_vae.layers.wrapped import Wrapped
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.ops.triangular import bounded, solve_lower
+from keras_vae.scales.base import check_positive
 from keras_vae.support import Support
 
 
@@ -77,6 +78,16 @@ def _kl_of_full(q, p, name=None):
     return q.distribution.kl_divergence(p.distribution)
 
 
+@tfd.RegisterKL(FullNormal, tfd.MultivariateNormalLinearOperator)
+def _kl_from_tfps(q, p, name=None):
+    return q.distribution.kl_divergence(p)
+
+
+@tfd.RegisterKL(FusedNormal, FullNormal)
+def _kl_of_independent(q, p, name=None):
+    return tfd.MultivariateNormalDiag(q.mean(), q.stddev()).kl_divergence(p.distribution)
+
+
 @keras.saving.register_keras_serializable("keras_vae")
 class MultivariateNormalTriL(DistributionLayer):
     """A Gaussian of full covariance, N(mu, L L'), by its Cholesky factor L, a lower triangle.
@@ -111,7 +122,7 @@ class MultivariateNormalTriL(DistributionLayer):
                 "MultivariateNormalTriL: expected `event_shape` to be one positive integer, the size of a vector; "
                 f"received: {event_shape!r}. MultivariateNormalLowRank takes events of any shape."
             )
-        self.floor = floor
+        self.floor = check_positive("MultivariateNormalTriL", "floor", floor)
         self.scale = scales.PerElement(floor=floor, dtype=self.dtype_policy)
 
     def units(self):

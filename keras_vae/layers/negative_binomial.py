@@ -3,16 +3,18 @@
 import keras
 from keras import ops
 
-from keras_vae import backend
-from keras_vae.backend import tfd
+from keras_vae.backend import tfd, tfp
 from keras_vae.layers.elements import Elements
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.poisson import COUNTS, LARGEST_LOG_RATE
+from keras_vae.ops import negative_binomial_nll
 from keras_vae.support import Support
 
 
-class NegativeBinomialElements(Elements):
+class FusedNegativeBinomial(Elements):
     """Independent negative binomial variables: Poisson counts whose rate is itself Gamma distributed.
+
+    `log_prob` is the fused op.
 
     Args:
         log_mean: log mu, `[..., *event]`.
@@ -23,16 +25,31 @@ class NegativeBinomialElements(Elements):
     tensors = ("log_mean", "log_scale")
     support = Support("NegativeBinomial", COUNTS, low=0.0, is_integer=True)
 
-    def __init__(self, log_mean, log_scale, event_ndims, name="NegativeBinomial"):
-        self.shape_of_rate = ops.exp(-2.0 * log_scale)
-        elements = tfd.NegativeBinomial(self.shape_of_rate, logits=log_mean + 2.0 * log_scale)
+    def __init__(self, log_mean, log_scale, event_ndims, name="FusedNegativeBinomial"):
+        self.total_count = ops.exp(-2.0 * log_scale)  # n, the shape of the rate's Gamma distribution
+        elements = tfd.NegativeBinomial(self.total_count, logits=log_mean + 2.0 * log_scale)
         super().__init__(elements, event_ndims, name, log_mean=log_mean, log_scale=log_scale)
 
+    def log_prob_of_elements(self, x, event_ndims=0):
+        return -negative_binomial_nll(x, self.log_mean, self.log_scale, event_ndims=event_ndims)
+
     def _sample_n(self, n, seed=None):
-        # TFP's own way, by a Gamma sampler that XLA has.
-        rate_seed, count_seed = (backend.fold_in(seed, index) for index in range(2))
-        rate = tfd.Gamma(self.shape_of_rate, log_rate=-self.log_mean - 2.0 * self.log_scale).sample(n, seed=rate_seed)
-        return tfd.Poisson(rate).sample(seed=count_seed)
+        # TFP's own way, by a Gamma sampler that XLA has; of mean 1, so that it holds for the largest mu.
+        rate_seed, count_seed = tfp.random.split_seed(seed, n=2)
+        shape = self.total_count + ops.zeros_like(self.log_mean)
+        rate = tfd.Gamma(shape, shape).sample(n, seed=rate_seed)
+        return tfd.Poisson(rate * ops.exp(self.log_mean)).sample(seed=count_seed)
+
+    # TFP's are by way of n exp(logits), which overflows.
+
+    def _mean(self):
+        return ops.exp(self.log_mean) + 0.0 * self.log_scale
+
+    def _variance(self):
+        return ops.exp(self.log_mean) + ops.exp(2.0 * (self.log_mean + self.log_scale))
+
+    def _stddev(self):
+        return ops.sqrt(self._variance())
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -56,7 +73,7 @@ class NegativeBinomial(LocationScaleLayer):
         ValueError: as `LocationScaleLayer`; `scale` is `Optimal()`, since the best sigma has no closed form here.
     """
 
-    family = NegativeBinomialElements
+    family = FusedNegativeBinomial
 
     def with_scale(self, location, log_scale):
         return super().with_scale(ops.minimum(location, LARGEST_LOG_RATE), log_scale)

@@ -6,6 +6,7 @@ from keras import ops
 from keras_vae.backend import tfd
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.elements import Elements
+from keras_vae.ops import poisson_nll
 from keras_vae.support import Support
 
 COUNTS = "counts: whole numbers from 0 on"
@@ -14,8 +15,8 @@ COUNTS = "counts: whole numbers from 0 on"
 LARGEST_LOG_RATE = 30.0
 
 
-class PoissonElements(Elements):
-    """Independent Poisson variables.
+class FusedPoisson(Elements):
+    """Independent Poisson variables, whose `log_prob` is the fused op.
 
     Args:
         log_rate: log of the mean, `[..., *event]`.
@@ -25,8 +26,11 @@ class PoissonElements(Elements):
     tensors = ("log_rate",)
     support = Support("Poisson", COUNTS, low=0.0, is_integer=True)
 
-    def __init__(self, log_rate, event_ndims, name="Poisson"):
+    def __init__(self, log_rate, event_ndims, name="FusedPoisson"):
         super().__init__(tfd.Poisson(log_rate=log_rate), event_ndims, name, log_rate=log_rate)
+
+    def log_prob_of_elements(self, x, event_ndims=0):
+        return -poisson_nll(x, self.log_rate, event_ndims=event_ndims)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -50,4 +54,4 @@ class Poisson(DistributionLayer):
     """
 
     def distribution(self, log_rate):
-        return PoissonElements(ops.minimum(log_rate, LARGEST_LOG_RATE), event_ndims=len(self.event_shape))
+        return FusedPoisson(ops.minimum(log_rate, LARGEST_LOG_RATE), event_ndims=len(self.event_shape))

@@ -5,13 +5,12 @@ from dataclasses import replace
 import keras
 from keras import ops
 
-from keras_vae import backend
-from keras_vae.backend import tfd
-from keras_vae.layers.negative_binomial import NegativeBinomial, NegativeBinomialElements
+from keras_vae.backend import tfd, tfp
+from keras_vae.layers.negative_binomial import FusedNegativeBinomial, NegativeBinomial
 from keras_vae.layers.poisson import LARGEST_LOG_RATE
 
 
-class ZeroInflatedElements(NegativeBinomialElements):
+class ZeroInflatedElements(FusedNegativeBinomial):
     """Independent negative binomial variables, each of which is 0 with a probability of its own instead.
 
     (`tfd.Inflated` of TFP 0.25 takes its logits twice.)
@@ -24,7 +23,7 @@ class ZeroInflatedElements(NegativeBinomialElements):
     """
 
     tensors = ("log_mean", "zero_logits", "log_scale")
-    support = replace(NegativeBinomialElements.support, family="ZeroInflatedNegativeBinomial")
+    support = replace(FusedNegativeBinomial.support, family="ZeroInflatedNegativeBinomial")
 
     def __init__(self, log_mean, zero_logits, log_scale, event_ndims, name="ZeroInflatedNegativeBinomial"):
         super().__init__(log_mean, log_scale, event_ndims, name)
@@ -37,9 +36,18 @@ class ZeroInflatedElements(NegativeBinomialElements):
         return ops.sum(ops.where(x == 0, either, counted), axis=tuple(range(-event_ndims, 0)))
 
     def _sample_n(self, n, seed=None):
-        count_seed, zero_seed = (backend.fold_in(seed, index) for index in range(2))
+        count_seed, zero_seed = tfp.random.split_seed(seed, n=2)
         is_zero = tfd.Bernoulli(logits=self.zero_logits, dtype=self.dtype).sample(n, seed=zero_seed)
         return (1.0 - is_zero) * super()._sample_n(n, seed=count_seed)
+
+    def _log_cdf(self, x):
+        cdf = ops.sigmoid(self.zero_logits) + ops.sigmoid(-self.zero_logits) * self.distribution.cdf(x)
+        return ops.sum(ops.log(ops.where(x < 0, 0.0, cdf)), axis=tuple(range(-self.event_ndims, 0)))
+
+    def _mode(self):
+        of_counts = super()._mode()
+        is_likelier = self.log_prob_of_elements(of_counts) > self.log_prob_of_elements(ops.zeros_like(of_counts))
+        return ops.where(is_likelier, of_counts, 0.0)
 
     def _mean(self):
         return ops.sigmoid(-self.zero_logits) * super()._mean()
@@ -60,7 +68,14 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         p(x_i) = pi_i [x_i = 0] + (1 - pi_i) NB(x_i; mu_i, sigma_i)
 
     log(pi / (1 - pi)) is linear in the features, as log mu is. (The likelihood of scVI: Lopez et al., "Deep generative
-    modeling for single-cell transcriptomics", 2018.) See `NegativeBinomial`, also for the arguments.
+    modeling for single-cell transcriptomics", 2018.) See `NegativeBinomial`, also for the arguments; with
+    `projection=False` the features are all log mu, then all log(pi / (1 - pi)), then (with `PerElement`) log sigma^2.
+
+    Returns:
+        When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
+
+    Raises:
+        ValueError: as `NegativeBinomial`.
     """
 
     family = ZeroInflatedElements

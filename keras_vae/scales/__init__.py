@@ -37,6 +37,6 @@ def get(scale, dtype=None):
     if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
         return Fixed(scale, dtype=dtype)
     raise ValueError(
-        "Expected `scale` to be a positive number or a keras_vae.scales object such as Shared(), PerDimension() or "
-        f"PerElement(); received: {scale!r}"
+        "Expected `scale` to be a positive number or a keras_vae.scales object: Fixed(value), Shared(), "
+        f"PerDimension(), PerElement() or Optimal(); received: {scale!r}"
     )

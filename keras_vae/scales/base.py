@@ -139,12 +139,12 @@ def check_positive(owner, name, value):
     """`value` as a float, if it is a positive number whose log-variance the loss ops hold exactly."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise ValueError(
-            f"{owner}: expected `{name}` (a standard deviation) to be a positive, finite number; received: {value!r}"
+            f"{owner}: expected `{name}` (of a scale) to be a positive, finite number; received: {value!r}"
         )
     if abs(math.log(value)) > LARGEST_LOG_SCALE:
         low, high = math.exp(-LARGEST_LOG_SCALE), math.exp(LARGEST_LOG_SCALE)
         raise ValueError(
-            f"{owner}: expected `{name}` (a standard deviation) to be between {low:.1e} and {high:.1e}, for its square "
+            f"{owner}: expected `{name}` (of a scale) to be between {low:.1e} and {high:.1e}, for its square "
             f"to fit float32 with room to spare; received: {value!r}. Rescale the data."
         )
     return float(value)

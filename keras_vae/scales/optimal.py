@@ -24,7 +24,8 @@ class Optimal(LearnedScale):
         floor: the smallest sigma, approached smoothly: sigma^2 = estimate + floor^2.
         axis: an axis of the event, or several, along which sigma varies: `axis=-1` for one sigma a channel. None, the
             default, for a single one.
-        momentum: of the moving average, in [0, 1): the share of what was before.
+        momentum: of the moving average, in [0, 1): the share of what was before. Closer to 1 it is steadier, and
+            remembers the first, large errors longer.
 
     Raises:
         ValueError: `floor` is not a positive finite number, `momentum` not in [0, 1), or the event has no such axis.
@@ -33,7 +34,7 @@ class Optimal(LearnedScale):
     is_fitted = True
     is_learned = True
 
-    def __init__(self, floor=1e-3, axis=None, momentum=0.99, **kwargs):
+    def __init__(self, floor=1e-3, axis=None, momentum=0.95, **kwargs):
         super().__init__(floor=floor, **kwargs)
         if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real) or not 0 <= momentum < 1:
             raise ValueError(f"Optimal: expected `momentum` to be a number in [0, 1); received: {momentum!r}")
@@ -46,17 +47,22 @@ class Optimal(LearnedScale):
         # The average starts from nothing: divided by the weight that its terms have had, it is unbiased at once.
         weight = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.moving_square = self.add_weight(shape=shape, name="moving_square", **weight)
-        self.moving_weight = self.add_weight(shape=(), name="moving_weight", **weight)
+        self.moving_weight = self.add_weight(shape=shape, name="moving_weight", **weight)
 
-    def fit(self, log_scale):
-        """Takes a training batch's best log sigma into the average, and returns it, floor included."""
-        square = ops.exp(2.0 * ops.clip(log_scale, -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
-        for average, value in ((self.moving_square, square), (self.moving_weight, 1.0)):
-            average.assign(self.momentum * average + (1.0 - self.momentum) * ops.cast(value, average.dtype))
+    def fit(self, log_scale, weight=1.0):
+        """Takes a training batch's best log sigma into the average, and returns it, floor included.
+
+        `weight` is 0 where the batch had nothing to say of it; neither is a number taken that is not finite.
+        """
+        counts = ops.cast(ops.isfinite(log_scale), log_scale.dtype) * weight
+        square = ops.exp(2.0 * ops.clip(ops.where(counts > 0, log_scale, 0.0), -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
+        share = ops.cast((1.0 - self.momentum) * counts, self.moving_square.dtype)
+        for average, value in ((self.moving_square, square), (self.moving_weight, ops.ones_like(square))):
+            average.assign(average + share * (ops.cast(value, average.dtype) - average))
         return self.bounded(2.0 * log_scale)
 
     def value(self):
-        """The sigma that training has left, floor included; 1 before any training."""
+        """The sigma that training has left, floor included; 1 before any training, or for what was never observed."""
         return ops.exp(self.log_scale())
 
     def log_scale(self, features=None):

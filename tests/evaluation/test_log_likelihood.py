@@ -58,6 +58,7 @@ def test_streams_the_plain_formula(num_samples):
     np.testing.assert_allclose(estimate, logsumexp(weights, axis=0) - np.log(num_samples), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_tightens_with_samples_from_the_bound_up():
     vae = gaussian_vae()
     vae.compile("adam")

@@ -1,24 +1,18 @@
 """The linear VAE against scikit-learn's PCA: its smallest case, and that a result which misses a bar is refused."""
 
-import importlib.util
 import math
-import pathlib
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from scripts import module_of
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "linear_vae_is_ppca.py"
 
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("linear_vae_is_ppca", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of("linear_vae_is_ppca")
 
 
 def test_two_latents(example, tmp_path, capsys):

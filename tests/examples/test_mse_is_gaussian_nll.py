@@ -1,24 +1,19 @@
 """The derivation, as a person runs it in small: its checks pass, its numbers are right, and a wrong one raises."""
 
-import importlib.util
 import math
-import pathlib
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "mse_is_gaussian_nll.py"
+from scripts import module_of
 
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("mse_is_gaussian_nll", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of("mse_is_gaussian_nll")
 
 
+@pytest.mark.slow
 def test_the_account(example, tmp_path, capsys):
     folder = tmp_path / "made" / "here"
     found = example.main(["--out", str(folder), "--steps", "30", "--epochs", "40"])

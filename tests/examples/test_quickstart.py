@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from scripts import module_of
 
 import keras_vae  # noqa: F401 - registers the classes that load_model needs
 
@@ -64,10 +65,7 @@ def check_written(folder, output):
 @pytest.fixture(scope="module")
 def quickstart():
     """The script as a module, for what needs no process of its own."""
-    spec = importlib.util.spec_from_file_location("quickstart", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of("quickstart")
 
 
 def test_digits(quickstart, tmp_path):
@@ -109,6 +107,7 @@ def test_digits_are_held_out(quickstart):
     np.testing.assert_array_equal(np.sort(data.test_labels), np.sort(load_digits().target[sources[2]]))
 
 
+@pytest.mark.slow
 def test_mnist_from_a_folder(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {

@@ -7,7 +7,7 @@ import scipy.stats
 
 import keras_vae
 from keras_vae import scales
-from keras_vae.layers import IndependentBernoulli, IndependentNormal, Joint, Masked
+from keras_vae.layers import IndependentBernoulli, IndependentNormal, IndependentStudentT, Joint, Masked
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(200, 2))
@@ -109,3 +109,30 @@ def test_a_column_may_have_missing_entries():
     expected = parts["row"].log_prob(x["row"]).numpy()
     expected[1] += parts["age"].distribution.log_prob(x["age"])[1]
     np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [None, 3, (1, 2)])
+def test_draws_take_any_seed(seed):
+    joint = Joint(likelihoods())(RNG.normal(size=(4, 3)).astype("float32"))
+    draws = joint.sample(2, seed=seed)
+    shapes = {name: tuple(part.shape) for name, part in draws.items()}
+    assert shapes == {"age": (2, 4), "member": (2, 4), "row": (2, 4, 5)}
+
+
+def test_a_network_that_ends_in_it_knows_its_shape():
+    layer = Joint(likelihoods())
+    assert layer.event_shape == {"age": (), "member": (), "row": (5,)}
+    assert keras.Sequential([keras.layers.Dense(4), layer]).compute_output_shape((None, 3)) == (None, 7)
+
+
+def test_what_parts_have_learned_is_reported_by_their_names():
+    parts = {
+        "a": IndependentNormal((), scale=scales.Shared()),
+        "b": Masked(IndependentStudentT(2, scale=scales.PerDimension(initial=0.5))),
+        "c": IndependentBernoulli(3),
+    }
+    encoder = keras.Sequential([keras.layers.Dense(4), IndependentNormal(2)])
+    vae = keras_vae.VAE(encoder, keras.Sequential([keras.layers.Dense(4), Joint(parts)]))
+    vae.decode(np.zeros((1, 2), "float32"))
+    learned = {name: float(value) for name, value in vae.get_metrics_result().items() if "_" in name}
+    assert learned == pytest.approx({"a_sigma": 1.0, "b_sigma": 0.5, "b_df": 10.0}, rel=1e-5)

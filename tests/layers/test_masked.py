@@ -115,7 +115,7 @@ def test_infinity_is_no_missing_entry():
 
 
 def test_what_is_no_distribution_layer_is_refused():
-    with pytest.raises(ValueError, match="Masked: expected `likelihood` to be a distribution layer"):
+    with pytest.raises(ValueError, match="Masked: expected `likelihood` to be a layer of independent elements"):
         layers.Masked(keras.layers.Dense(3))
 
 
@@ -137,3 +137,36 @@ def test_an_encoder_that_takes_no_missing_entries_is_told_so(kind):
         vae.fit(data, verbose=0)
     complete = np.nan_to_num(x)
     assert np.isfinite(vae.fit(complete, verbose=0).history["loss"]).all()
+
+
+def test_a_bad_value_among_missing_ones_is_named_by_its_place():
+    x = np.abs(np.round(table()[1]))
+    x[0, 0], x[5, 2] = np.nan, -4.0
+    encoder = keras.Sequential([layers.Impute(), keras.layers.Dense(4), layers.IndependentNormal(2)])
+    vae = keras_vae.VAE(encoder, keras.Sequential([layers.Masked(layers.Poisson(6))]))
+    vae.compile("adam")
+    with pytest.raises(ValueError, match=r"Poisson scores counts: .*; received -4.0 at position \[5, 2\]"):
+        vae.fit(x, verbose=0)
+
+
+def test_a_model_whose_weights_are_nan_is_not_told_to_impute():
+    vae = masked_vae()
+    vae.compile("adam")
+    vae.fit(table()[1], verbose=0)
+    vae.encoder.layers[1].kernel.assign(np.full(vae.encoder.layers[1].kernel.shape, np.nan))
+    assert np.isnan(vae.evaluate(table()[1], verbose=0, return_dict=True)["loss"])
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_impute_takes_columns_of_one_number_and_integers(mask):
+    layer = layers.Impute(mask=mask)
+    imputed = np.asarray(layer(np.array([1.0, np.nan, 3.0], "float32")))
+    expected = [[1.0, 1.0], [0.0, 0.0], [3.0, 1.0]] if mask else [1.0, 0.0, 3.0]
+    np.testing.assert_array_equal(imputed, expected)
+    assert layer.compute_output_shape((None,)) == ((None, 2) if mask else (None,))
+    assert layer(np.array([[1], [2]])).dtype == "float32"
+
+
+def test_a_network_that_ends_in_it_knows_its_shape():
+    model = keras.Sequential([keras.layers.Dense(3), layers.Masked(layers.IndependentNormal((2, 3)))])
+    assert model.compute_output_shape((None, 4)) == (None, 2, 3)
