@@ -52,7 +52,7 @@ class FusedDiscretizedLogistic(Elements):
         def slope(log_scale):
             return mean(slope_of_log_scale(x, self.loc, log_scale, self.levels))
 
-        some = ops.zeros_like(mean(self.loc * 0.0 + x))
+        some = ops.zeros_like(mean(x))
         # Beyond s = 2 all levels are alike, and where the lowest and the highest are all of x, the best s is infinite.
         return root(slope, some - 12.0, some + math.log(2.0))
 
@@ -94,9 +94,9 @@ def mean_and_variance(loc, log_scale, levels):
     return middle[..., 0] + first, square - ops.square(first)
 
 
-def default_scale(levels, dtype=None):
-    """A scale for each element, down to where a level next to mu has all but 1% of the probability."""
-    return scales.PerElement(floor=0.1 / (levels - 1), dtype=dtype)
+def default_floor(levels):
+    """The smallest s by default, a tenth of a level: one that mu lies in has all but 1% of the probability."""
+    return 0.1 / (levels - 1)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -129,7 +129,7 @@ class DiscretizedLogistic(LocationScaleLayer):
 
     def __init__(self, event_shape, levels=256, scale=None, activation=None, projection=True, **kwargs):
         levels = check_at_least(2, "DiscretizedLogistic", "levels", levels)
-        scale = default_scale(levels, kwargs.get("dtype")) if scale is None else scale
+        scale = scales.PerElement(floor=default_floor(levels), dtype=kwargs.get("dtype")) if scale is None else scale
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
         self.levels = levels
 

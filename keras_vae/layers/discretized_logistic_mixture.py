@@ -8,7 +8,7 @@ from keras import ops
 from keras_vae import scales
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer, check_at_least
-from keras_vae.layers.discretized_logistic import mean_and_variance
+from keras_vae.layers.discretized_logistic import default_floor, mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.scales.base import check_positive
 from keras_vae.support import levels_from_zero
@@ -127,9 +127,6 @@ class LogisticMixture(tfd.Distribution):
         mean = ops.sum(probabilities * means, axis=-2, keepdims=True)
         return ops.sum(probabilities * (variances + ops.square(means - mean)), axis=-2)
 
-    def _stddev(self):
-        return ops.sqrt(self._variance())
-
 
 @keras.saving.register_keras_serializable("keras_vae")
 class DiscretizedLogisticMixture(DistributionLayer):
@@ -169,7 +166,8 @@ class DiscretizedLogisticMixture(DistributionLayer):
             )
         self.components = check_at_least(1, "DiscretizedLogisticMixture", "components", components)
         self.levels = check_at_least(2, "DiscretizedLogisticMixture", "levels", levels)
-        self.floor = check_positive("DiscretizedLogisticMixture", "floor", floor or 0.1 / (self.levels - 1))
+        floor = default_floor(self.levels) if floor is None else floor
+        self.floor = check_positive("DiscretizedLogisticMixture", "floor", floor)
         self.scale = scales.PerElement(floor=self.floor, dtype=self.dtype_policy)
         channels = self.event_shape[-1]
         self.sizes = [1, channels, channels, channels * (channels - 1) // 2]  # of a component's parameters

@@ -42,12 +42,17 @@ class FusedNormal(Elements):
         return self.loc + ops.exp(0.5 * self.log_variance) * noise
 
 
-@tfd.RegisterKL(FusedNormal, FusedNormal)
-def _kl(q, p, name=None):
-    if q.event_ndims != p.event_ndims or not q.event_shape.is_compatible_with(p.event_shape):
+def check_same_event(q, p):
+    """Raises ValueError unless the two sides of a KL are over the same event."""
+    if not q.event_shape.is_compatible_with(p.event_shape):
         raise ValueError(
             f"Expected the same event shape on both sides of a KL; received: {q.event_shape}, {p.event_shape}"
         )
+
+
+@tfd.RegisterKL(FusedNormal, FusedNormal)
+def _kl(q, p, name=None):
+    check_same_event(q, p)
     return gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance, event_ndims=q.event_ndims)
 
 

@@ -63,9 +63,9 @@ class LocationScaleLayer(DistributionLayer):
             return Fitted(self.scale, with_scale)
         return with_scale(self.scale.log_scale(*scale_features))
 
-    def with_scale(self, location, log_scale):
-        """The distribution at this location, `[B, *event]`, with this log sigma, broadcastable with it."""
-        return self.family(location, log_scale, event_ndims=len(self.event_shape))
+    def with_scale(self, *parameters):
+        """The distribution of a location, `[B, *event]`, what more the family has, and log sigma, broadcastable."""
+        return self.family(*parameters, event_ndims=len(self.event_shape))
 
     def learned(self):
         """What is learned and is no function of the features, by name: sigma, or its mean if there are several."""

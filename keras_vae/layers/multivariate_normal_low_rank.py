@@ -8,7 +8,7 @@ from keras import ops
 from keras_vae import backend
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import check_at_least
-from keras_vae.layers.independent_normal import FusedNormal
+from keras_vae.layers.independent_normal import FusedNormal, check_same_event
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.least_squares import orthogonal, residual
@@ -112,9 +112,6 @@ class LowRankNormal(tfd.Distribution):
     def _variance(self):
         return ops.exp(2.0 * self.log_scale) + self._variance_of_factors()
 
-    def _stddev(self):
-        return ops.sqrt(self._variance())
-
     def _entropy(self):
         log_scale = self._flat(self.log_scale)
         return ops.sum(log_scale + 0.5 * (1.0 + LOG_2PI), axis=-1) + self._orthogonal()[1]
@@ -122,10 +119,7 @@ class LowRankNormal(tfd.Distribution):
 
 @tfd.RegisterKL(LowRankNormal, FusedNormal)
 def _kl(q, p, name=None):
-    if q.event_ndims != p.event_ndims or not q.event_shape.is_compatible_with(p.event_shape):
-        raise ValueError(
-            f"Expected the same event shape on both sides of a KL; received: {q.event_shape}, {p.event_shape}"
-        )
+    check_same_event(q, p)
     # As if there were no factors; the variance that they add, over tau^2; and the volume.
     diagonal = gaussian_kl(q.loc, 2.0 * q.log_scale, p.loc, p.log_variance, event_ndims=q.event_ndims)
     added = ops.sum(q._flat(q._variance_of_factors() * ops.exp(-p.log_variance)), axis=-1)

@@ -6,7 +6,7 @@ from keras import ops
 from keras_vae import scales
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.independent_normal import FusedNormal
+from keras_vae.layers.independent_normal import FusedNormal, check_same_event
 from keras_vae.layers.wrapped import Wrapped
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
@@ -63,10 +63,7 @@ class FullNormal(Wrapped):
 
 @tfd.RegisterKL(FullNormal, FusedNormal)
 def _kl(q, p, name=None):
-    if p.event_ndims != 1 or not q.event_shape.is_compatible_with(p.event_shape):
-        raise ValueError(
-            f"Expected the same event shape on both sides of a KL; received: {q.event_shape}, {p.event_shape}"
-        )
+    check_same_event(q, p)
     # As if L were diagonal, and what stands below the diagonal: 1/2 sum_ij L_ij^2 / tau_i^2 more.
     diagonal = gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance)
     below = ops.sum(ops.square(ops.tril(q.scale_tril, -1)), axis=-1) * ops.exp(-p.log_variance)

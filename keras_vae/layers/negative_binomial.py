@@ -75,5 +75,5 @@ class NegativeBinomial(LocationScaleLayer):
 
     family = FusedNegativeBinomial
 
-    def with_scale(self, location, log_scale):
-        return super().with_scale(ops.minimum(location, LARGEST_LOG_RATE), log_scale)
+    def with_scale(self, log_mean, *others):
+        return super().with_scale(ops.minimum(log_mean, LARGEST_LOG_RATE), *others)

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.negative_binomial import FusedNegativeBinomial, NegativeBinomial
-from keras_vae.layers.poisson import LARGEST_LOG_RATE
 
 
 class ZeroInflatedElements(FusedNegativeBinomial):
@@ -80,7 +79,3 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     family = ZeroInflatedElements
     more_maps = 1
-
-    def with_scale(self, location, zero_logits, log_scale):
-        location = ops.minimum(location, LARGEST_LOG_RATE)
-        return self.family(location, zero_logits, log_scale, event_ndims=len(self.event_shape))

@@ -124,3 +124,5 @@ def test_a_mixture_needs_channels_and_components():
         layers.DiscretizedLogisticMixture(())
     with pytest.raises(ValueError, match="expected `components` to be an integer of at least 1; received: 0"):
         layers.DiscretizedLogisticMixture((2, 2, 1), components=0)
+    with pytest.raises(ValueError, match=r"DiscretizedLogisticMixture: expected `floor` .* positive.*received: 0"):
+        layers.DiscretizedLogisticMixture((2, 2, 1), floor=0)

@@ -422,7 +422,8 @@ def test_integer_and_boolean_data(op, dtype):
     for x in (tf.constant(bits, dtype), bits.astype(dtype), bits.astype(dtype).tolist()):
         for ours, plain in zip(results(x), expected, strict=True):
             assert ours.dtype == "float32"
-            np.testing.assert_allclose(ours, plain, rtol=1e-6)  # XLA folds what is constant
+            # Of what is constant XLA computes some beforehand: where many terms follow, it rounds otherwise.
+            np.testing.assert_allclose(ours, plain, rtol=1e-6 if op.function is negative_binomial_nll else 0)
 
 
 # Numbers that are not ordinary.
