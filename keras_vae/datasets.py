@@ -69,15 +69,18 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     num_batches = -(-num_rows // batch_size)
     room = min(batches_at_once or 1, full_batches)
 
-    def shuffled(number, key):
-        return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([key, 0]))
-
+    # What follows is TensorFlow as it stands: to have AutoGraph read it takes half a second.
+    @tf.autograph.experimental.do_not_convert
     def order_of(key):
         if shuffle == "batch":  # a short last batch stays the last
             starts = shuffled(full_batches, key) * batch_size
             return tf.concat([tf.reshape(starts[:, None] + tf.range(batch_size), [-1]), tf.range(whole, num_rows)], 0)
         return shuffled(num_rows, key) if shuffle else tf.range(num_rows)
 
+    def shuffled(number, key):
+        return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([key, 0]))
+
+    @tf.autograph.experimental.do_not_convert
     def epoch(order, arrays):
         def taken(rows):
             return keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
@@ -220,6 +223,7 @@ def inspect_dataset(dataset, examine):
     `look(index, *arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def inspect(index, element):
         suspect, tensors, look = examine(element)
 

@@ -160,12 +160,16 @@ def log_prob_is_scipys_in_float32(case):
 
 
 def moments_are_scipys(case):
-    """mean(), stddev(), variance() and, where there is one, entropy() agree with SciPy's."""
+    """mean(), stddev(), variance() and, where there are such, covariance() and entropy() agree with SciPy's."""
     distribution = built(case, "float64")(features_of(case, "float64"))
     marginal = case.marginal(distribution)
     assert_close(distribution.mean(), marginal.mean(), 1e-12, "mean")
     assert_close(distribution.stddev(), marginal.std(), 1e-12, "stddev")
     assert_close(distribution.variance(), marginal.var(), 1e-12, "variance")
+    if case.correlation is not None:
+        sigma = marginal.std().reshape(BATCH, -1)
+        expected = case.correlation(distribution) * sigma[:, :, None] * sigma[:, None, :]
+        assert_close(distribution.covariance(), expected, 1e-12, "covariance")
     if case.entropy is not None:
         assert_close(distribution.entropy(), case.entropy(distribution), 1e-12, "entropy")
 
@@ -470,6 +474,16 @@ def trains_in_a_plain_keras_model(case):
     for weight, initial in zip(model.trainable_weights, before, strict=True):
         assert (weight.numpy() != initial).any(), f"{weight.path} was not trained"
 
+
+# What takes XLA seconds a row.
+COSTLY = {
+    gradient_is_that_of_finite_differences,
+    gradient_in_float32_is_that_in_float64,
+    xla_is_the_same_as_eager,
+    draws_under_xla_fit_too,
+    extreme_features_stay_finite,
+    trains_in_a_plain_keras_model,
+}
 
 ALL = [
     config_round_trip,

@@ -34,8 +34,9 @@ class Watcher(callbacks.Callback):
 
 
 def trained(x=X, epochs=2, batch_size=8, compiled=None, **kwargs):
+    """A VAE and its history: without XLA, which takes seconds to compile, unless `compiled` says otherwise."""
     vae = gaussian_vae()
-    vae.compile(keras.optimizers.Adam(1e-2), **(compiled or {}))
+    vae.compile(keras.optimizers.Adam(1e-2), **{"jit_compile": False, **(compiled or {})})
     history = vae.fit(x, batch_size=batch_size, epochs=epochs, verbose=0, **kwargs)
     return vae, history.history
 
@@ -44,7 +45,7 @@ def test_blocks_train_as_single_steps_do():
     """50 examples in batches of 8 are a block of six batches and a short one, shuffled alike from one seed."""
     options = {"sample_weight": WEIGHTS, "validation_data": X[:20]}
     single, history = trained(compiled={"steps_per_execution": 1}, **options)
-    blocks, other_history = trained(**options)
+    blocks, other_history = trained(compiled={"jit_compile": True}, **options)
     for name in history:
         np.testing.assert_allclose(other_history[name], history[name], rtol=1e-5, err_msg=name)
     for one, other in zip(single.weights, blocks.weights, strict=True):
@@ -52,7 +53,7 @@ def test_blocks_train_as_single_steps_do():
     assert blocks.optimizer.iterations == 14
 
 
-@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+@pytest.mark.parametrize("kind", ["arrays", pytest.param("dataset", marks=pytest.mark.slow)])
 def test_a_batch_shape_is_compiled_once(kind):
     """Full batches in one program, the short last one in another or, if a block is the epoch, in the same; however
     many epochs and calls there are."""
@@ -69,7 +70,7 @@ def test_a_batch_shape_is_compiled_once(kind):
         assert function.step.experimental_get_tracing_count() == 2
 
 
-@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+@pytest.mark.parametrize("kind", [pytest.param("arrays", marks=pytest.mark.slow), "dataset"])
 def test_fewer_batches_go_through_the_same_program(kind):
     """Of 50 rows, 30 and 45 in batches of 5, by sevens as in `fit`: the last three, six and two are given room."""
     vae, _ = trained(epochs=1)
@@ -224,7 +225,7 @@ def test_a_callback_that_watches_batches_changes_none_of_them(steps_per_epoch):
 
 
 def test_steps_per_execution_is_kept_if_given_and_saved_as_asked(tmp_path):
-    vae, _ = trained(compiled={"steps_per_execution": 3})
+    vae, _ = trained(compiled={"steps_per_execution": 3, "jit_compile": "auto"})
     assert vae.steps_per_execution == 3
     vae.save(tmp_path / "vae.keras")
     again = keras.saving.load_model(tmp_path / "vae.keras")
@@ -236,6 +237,7 @@ def test_steps_per_execution_is_kept_if_given_and_saved_as_asked(tmp_path):
 
 def test_the_summary_says_how_steps_are_compiled(capsys):
     vae, _ = trained(epochs=1)
+    vae.compile("adam")
     vae.summary()
     assert "Training steps: one XLA program (no layer is faster outside XLA)" in capsys.readouterr().out
     vae.compile("adam", jit_compile=False)
@@ -313,12 +315,12 @@ def test_a_step_of_one_s_own_is_given_the_labels():
 
     like = gaussian_vae()
     vae = Labelled(like.encoder, like.decoder, seed=0)
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     vae.fit(X, np.arange(50), batch_size=10, verbose=0)
     assert seen == [((10,), "int64", True)]
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_labels_of_text_do_not_reach_a_program(jit_compile):
     labels = np.array([f"digit {i}" for i in range(50)])
     _, expected = trained(epochs=1, shuffle=False, compiled={"jit_compile": jit_compile})
@@ -333,14 +335,14 @@ def test_an_epoch_without_a_batch_has_no_numbers_of_the_one_before():
             yield X[start : start + 8]
 
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     history = vae.fit(batches(), steps_per_epoch=5, epochs=2, verbose=0).history
     assert history["loss"][0] > 0 and history["loss"][1:] in ([], [0.0])
 
 
 def test_lengths_that_differ_are_refused():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match=r"x and sample_weight to hold as many examples; received lengths \[50, 49"):
         vae.fit(X, sample_weight=WEIGHTS[:49], verbose=0)
 
@@ -353,7 +355,7 @@ def test_a_train_step_of_the_user_s_own_runs_in_blocks_and_its_logs_come_back():
 
     like = gaussian_vae()
     vae = Counting(like.encoder, like.decoder, seed=0)
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     history = vae.fit(X, batch_size=8, epochs=1, verbose=0).history
     assert history["rows"] == [2]
     assert vae.optimizer.iterations == 7

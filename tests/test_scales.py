@@ -124,6 +124,20 @@ def test_a_huge_variance_meets_a_ceiling(kind, raw):
     assert np.isfinite(tape.gradient(log_variance, operand).numpy()).all()
 
 
+@pytest.mark.parametrize("kind", [*FREE, scales.Optimal], ids=lambda kind: kind.__name__)
+def test_a_scale_that_is_not_built_says_so_when_asked_for_its_value(kind):
+    layer = layers.IndependentNormal(3, scale=kind())
+    with pytest.raises(ValueError, match=rf"{kind.__name__}: expected `value\(\)` of a scale that is built.*fit"):
+        layer.scale.value()
+
+
+def test_a_sigma_per_element_has_no_one_value():
+    layer = layers.IndependentNormal(3)
+    layer(np.ones((2, 5), "float32"))
+    with pytest.raises(ValueError, match=r"PerElement: .*function of the features.*stddev\(\)"):
+        layer.scale.value()
+
+
 # A scale's dtype.
 
 

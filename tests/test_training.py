@@ -1,4 +1,7 @@
-"""Training through Keras: every kind of data, exact metrics, weights, schedules, compilation, determinism, bad data."""
+"""Training through Keras: every kind of data, exact metrics, weights, schedules, compilation, determinism, bad data.
+
+What is not about compilation runs without XLA, which takes seconds a program: test_blocks.py says that it is the same.
+"""
 
 import itertools
 
@@ -83,7 +86,7 @@ def test_every_kind_of_data_trains_alike(arrays):
     histories = {}
     for kind, as_kind in KINDS.items():
         vae = gaussian_vae()
-        vae.compile("adam", jit_compile=False)  # quicker to build, and the data's way in is the same
+        vae.compile("adam", jit_compile=False)
         histories[kind] = vae.fit(**as_kind(*arrays), epochs=2, verbose=0).history
     assert len(histories["arrays"]["loss"]) == 2
     for kind, history in histories.items():
@@ -93,7 +96,9 @@ def test_every_kind_of_data_trains_alike(arrays):
 
 
 @pytest.mark.filterwarnings("ignore:.*shuffle=True. was passed:UserWarning")
-@pytest.mark.parametrize("kind", ["arrays", "PyDataset", "generator"])
+@pytest.mark.parametrize(
+    "kind", ["arrays", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("PyDataset", "generator"))]
+)
 def test_sample_weight_without_labels_counts(kind):
     losses = []
     for labels in (Y, None):
@@ -116,7 +121,9 @@ def terms_of(vae, x, batch_size):
 
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize(
+    "weights", [pytest.param(None, marks=pytest.mark.slow), WEIGHTS], ids=["unweighted", "weighted"]
+)
 def test_metrics_are_exact_over_the_epoch(jit_compile, steps_per_execution, weights):
     """Against NumPy, with a last batch of 2 after 3 of 16: in `evaluate`, and in a `fit` of learning rate 0."""
     vae = gaussian_vae(objective=ELBO(beta=0.25))
@@ -139,7 +146,7 @@ def test_metrics_are_exact_over_the_epoch(jit_compile, steps_per_execution, weig
 
 def test_predict_between_leaves_the_metrics_alone():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     vae.fit(X, verbose=0)
     before = vae.get_metrics_result()
     vae.predict(X, verbose=0)
@@ -150,7 +157,7 @@ def test_predict_between_leaves_the_metrics_alone():
 @pytest.mark.parametrize("validation", [X[:20], (X[:20], None, WEIGHTS[:20]), (X[:20], Y[:20], WEIGHTS[:20])])
 def test_validation_data(validation):
     vae = gaussian_vae()
-    vae.compile(keras.optimizers.SGD(0.0))
+    vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
     history = vae.fit(X, batch_size=50, validation_data=validation, validation_batch_size=20, verbose=0).history
     vae.seed_generator.state.assign([0, 1])  # after the one training batch
     outputs = vae.predict(X[:20], batch_size=20, verbose=0)
@@ -161,7 +168,7 @@ def test_validation_data(validation):
 
 def test_validation_split_and_validation_dataset():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     history = vae.fit(X, sample_weight=WEIGHTS, validation_split=0.2, epochs=2, verbose=0).history
     assert len(history["val_elbo"]) == 2
     dataset = tf.data.Dataset.from_tensor_slices(X).batch(16)
@@ -171,14 +178,14 @@ def test_validation_split_and_validation_dataset():
 
 def test_per_pixel_sample_weights_are_refused():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match=r"one number an example, shape \[batch\]; received shape .*8, 8, 1"):
         vae.fit(X, sample_weight=np.ones_like(X), verbose=0)
 
 
 def test_weights_of_shape_batch_by_one():
     vae = gaussian_vae()
-    vae.compile(keras.optimizers.SGD(0.0))
+    vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
     results = []
     for weights in (WEIGHTS, WEIGHTS[:, None]):
         restart_noise(vae)
@@ -233,7 +240,7 @@ def test_a_loss_of_the_user_s_is_refused(given):
 
 def test_compiled_metrics_compare_x_with_its_reconstruction():
     vae = gaussian_vae()
-    vae.compile(keras.optimizers.SGD(0.0), metrics=["mse"])
+    vae.compile(keras.optimizers.SGD(0.0), metrics=["mse"], jit_compile=False)
     vae.evaluate(X, batch_size=16, verbose=0)
     restart_noise(vae)
     result = vae.evaluate(X, Y, batch_size=16, verbose=0, return_dict=True)
@@ -247,7 +254,7 @@ def test_compiled_metrics_compare_x_with_its_reconstruction():
 def test_callbacks_see_epochs_and_stop_training():
     seen = []
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     stop = keras.callbacks.EarlyStopping(monitor="val_elbo", mode="min", patience=0)  # the wrong way round, to stop
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(sorted(logs)))
     vae.fit(X, validation_split=0.2, epochs=9, verbose=0, callbacks=[stop, watch])
@@ -264,7 +271,7 @@ def test_the_users_own_regularisation_is_in_the_loss():
         keras.utils.set_random_seed(0)
         encoder = keras.Sequential([layers.Flatten(), layers.Dense(8, "tanh", **options), IndependentNormal(2)])
         vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), seed=0)
-        vae.compile(keras.optimizers.SGD(0.0))
+        vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
         results = [
             vae.evaluate(X, batch_size=50, sample_weight=weights, verbose=0, return_dict=True)
             for weights in (None, WEIGHTS)
@@ -288,7 +295,7 @@ class Ramp(keras.optimizers.schedules.LearningRateSchedule):
         return {}
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize("jit_compile", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_beta_follows_its_schedule_in_training_and_is_final_outside(jit_compile):
     vae = gaussian_vae(objective=ELBO(beta=Ramp()))
     vae.compile(keras.optimizers.SGD(0.0), jit_compile=jit_compile)
@@ -314,7 +321,7 @@ def test_beta_follows_its_schedule_in_training_and_is_final_outside(jit_compile)
 )
 def test_any_keras_schedule_weighs_the_kl(schedule, final):
     vae = gaussian_vae(objective=ELBO(beta=schedule))
-    vae.compile(keras.optimizers.SGD(0.0))
+    vae.compile(keras.optimizers.SGD(0.0), jit_compile=False)
     logs = vae.train_on_batch(X, return_dict=True)
     np.testing.assert_allclose((logs["loss"] - logs["nll"]) / logs["kl"], float(schedule(0)), atol=1e-4)
     logs = vae.evaluate(X, verbose=0, return_dict=True)
@@ -323,7 +330,7 @@ def test_any_keras_schedule_weighs_the_kl(schedule, final):
 
 def test_kl_is_raw_when_its_weight_is_zero():
     vae = gaussian_vae(objective=ELBO(beta=0.0))
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     logs = vae.evaluate(X, verbose=0, return_dict=True)
     assert logs["kl"] > 0 and logs["loss"] == pytest.approx(logs["nll"], rel=1e-6)
 
@@ -343,10 +350,11 @@ def test_a_vae_learns():
 # Seeds.
 
 
-def test_the_same_seed_gives_the_same_run_and_another_does_not():
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_the_same_seed_gives_the_same_run_and_another_does_not(jit_compile):
     def run(seed):
         vae = gaussian_vae(seed=seed)
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=jit_compile)
         vae.fit(X, batch_size=16, epochs=3, verbose=0)
         return vae.get_weights()
 
@@ -360,7 +368,7 @@ def test_set_random_seed_is_honoured_where_no_seed_is_given():
         keras.utils.set_random_seed(seed)
         encoder = keras.Sequential([layers.Flatten(), IndependentNormal(2)])
         vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]))
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=False)
         return vae.fit(X, epochs=2, verbose=0).history["loss"]
 
     assert run(1) == run(1) != run(2)
@@ -378,7 +386,7 @@ def with_value(value, *position):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_named_with_their_position(value):
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     x = with_value(value, 17, 3, 2, 0)
     x[40] = np.nan
     message = rf"Expected x to be finite; received {value} at position \[17, 3, 2, 0\], the first of 65 value"
@@ -408,7 +416,7 @@ def test_a_bad_batch_of_a_stream_stops_training_before_its_block(kind, steps_per
 
 def test_pixels_not_scaled_for_a_bernoulli():
     vae = bernoulli_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     message = r"IndependentBernoulli scores x in \[0, 1\]; received [0-9.]+ at position .*x.astype\('float32'\) / 255"
     with pytest.raises(ValueError, match=message):
         vae.fit(X * 255, verbose=0)
@@ -431,14 +439,14 @@ def test_zeros_and_ones_of_any_type_suit_a_bernoulli(dtype):
     losses = []
     for x in (binary.astype("float32"), binary.astype(dtype)):
         vae = bernoulli_vae()
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=False)
         losses.append(vae.fit(x, batch_size=16, verbose=0, shuffle=False).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
 def test_unscaled_bytes_for_a_normal():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     message = r"IndependentNormal scores real numbers, of bytes 0 and 1; received [0-9]+ at .*x.astype\('float32'\)"
     with pytest.raises(ValueError, match=message):
         vae.fit((X * 255).astype("uint8"), verbose=0)
@@ -453,21 +461,21 @@ def test_unscaled_bytes_for_a_normal():
 )
 def test_no_data_at_all(empty):
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match="Expected x to hold at least one example; received an empty data set"):
         vae.fit(empty, verbose=0)
 
 
 def test_data_that_is_no_number():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match="Expected x to hold numbers; received dtype <U1"):
         vae.fit(np.full((4, 8, 8, 1), "a"), verbose=0)
 
 
 def test_the_check_can_be_switched_off():
     vae = bernoulli_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     vae.fit(X * 255, verbose=0, check_data=False)
     vae.evaluate(X * 255, verbose=0, check_data=False)
     assert vae.optimizer.iterations > 0
@@ -494,7 +502,7 @@ def test_a_bad_value_beside_the_target_is_found_and_named():
 
 def test_weights_that_are_not_finite():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match=r"Expected sample_weight to be finite; received inf at position \[3\]"):
         vae.fit(X, sample_weight=np.where(np.arange(50) == 3, np.inf, 1.0), verbose=0)
 
@@ -519,7 +527,7 @@ def test_a_stream_that_turns_out_empty():
 
 def test_single_examples_in_place_of_batches():
     vae = gaussian_vae()
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match=r"Are these single examples\? Give batches of them: dataset.batch"):
         vae.fit(tf.data.Dataset.from_tensor_slices(X), verbose=0)
 

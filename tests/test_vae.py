@@ -185,7 +185,9 @@ def test_predict_gives_numpy_for_every_example():
     assert outputs["nll"].shape == outputs["kl"].shape == (11,)
 
 
-@pytest.mark.parametrize("event_shape", [(), (5,), (4, 3), (2, 3, 2)])
+@pytest.mark.parametrize(
+    "event_shape", [(), (4, 3), *(pytest.param(s, marks=pytest.mark.slow) for s in ((5,), (2, 3, 2)))]
+)
 @pytest.mark.parametrize("family", [IndependentNormal, pytest.param(IndependentBernoulli, marks=pytest.mark.slow)])
 def test_events_of_every_rank(event_shape, family):
     x = np.random.default_rng(0).integers(0, 2, size=(12, *event_shape)).astype("float32")
@@ -194,7 +196,7 @@ def test_events_of_every_rank(event_shape, family):
         inputs = keras.Input(())
         encoder = keras.Model(inputs, IndependentNormal(2)(layers.Dense(4)(keras.ops.expand_dims(inputs, -1))))
     vae = keras_vae.VAE(encoder, keras.Sequential([layers.Dense(4, "relu"), family(event_shape)]))
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     history = vae.fit(x, batch_size=5, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"][0])
     assert vae.reconstruct(x).shape == x.shape
@@ -213,7 +215,7 @@ def test_convolutional_networks_and_colour_images():
         ]
     )
     vae = keras_vae.VAE(encoder, decoder)
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     assert np.isfinite(vae.fit(x, verbose=0).history["loss"][0])
     assert vae.decoder.layers[-1].weights[0].shape == (4, 6)  # a 1x1 convolution to mean and log-variance
     assert vae.generate(2).shape == (2, 8, 8, 3)
@@ -227,12 +229,12 @@ def multi_input_vae(target):
     return keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), target=target)
 
 
-@pytest.mark.parametrize("target", [None, pytest.param(0, marks=pytest.mark.slow), "image"])
+@pytest.mark.parametrize("target", [pytest.param(None, marks=pytest.mark.slow), 0, "image"])
 def test_an_encoder_of_several_inputs_scores_the_target(target):
     image, label = digits()[:20], np.eye(10, dtype="float32")[np.arange(20) % 10]
     x = {"image": image, "label": label} if target == "image" else [image, label]
     vae = multi_input_vae(target)
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     vae.fit(x, batch_size=8, epochs=1, verbose=0)
     vae.fit(tf.data.Dataset.from_tensor_slices((x if isinstance(x, dict) else tuple(x), label)).batch(8), verbose=0)
     assert vae.reconstruct(x).shape == image.shape
@@ -243,12 +245,12 @@ def test_an_encoder_of_several_inputs_scores_the_target(target):
 def test_a_dictionary_without_a_target_is_refused():
     image, label = digits()[:20], np.zeros((20, 10), "float32")
     vae = multi_input_vae("picture")
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match=r"`target` to name .* received target='picture' .* keys \['image', 'label'\]"):
         vae.fit({"image": image, "label": label}, verbose=0)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_mixed_precision_scores_in_float32(policy):
     """The networks compute in half precision; x, z and the terms stay float32."""
     before = keras.config.dtype_policy()
@@ -256,7 +258,7 @@ def test_mixed_precision_scores_in_float32(policy):
     try:
         vae = gaussian_vae(scale=0.1)
         x = digits()[:32] * 0.999 + 1e-4  # not representable in half precision
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=False)
         vae.fit(x, epochs=2, verbose=0)
         restart_noise(vae)
         outputs = vae(x)
@@ -280,10 +282,10 @@ def test_works_as_a_layer_of_another_model():
 # Saving.
 
 
-@pytest.mark.parametrize("make", [gaussian_vae, bernoulli_vae])
+@pytest.mark.parametrize("make", [gaussian_vae, pytest.param(bernoulli_vae, marks=pytest.mark.slow)])
 def test_save_and_load(make, tmp_path):
     vae = make(objective=keras_vae.objectives.ELBO(beta=0.7, num_samples=2))
-    vae.compile("adam")
+    vae.compile("adam", jit_compile=False)
     vae.fit(digits()[:64], verbose=0)
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
@@ -322,7 +324,7 @@ def test_parts_of_the_wrong_kind():
 def refused(encoder, decoder, x=None, **kwargs):
     """Fits, and hands back the message of the ValueError; fails if a training step ran."""
     vae = keras_vae.VAE(keras.Sequential(encoder), keras.Sequential(decoder), **kwargs)
-    vae.compile(keras.optimizers.Adam())
+    vae.compile(keras.optimizers.Adam(), jit_compile=False)
     with pytest.raises(ValueError) as caught:
         vae.fit(digits()[:16] if x is None else x, verbose=0)
     assert vae.optimizer.iterations == 0

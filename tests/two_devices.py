@@ -71,6 +71,7 @@ def test_replicas_draw_different_noise():
     assert len(np.unique(outputs["nll"])) == 8
 
 
+@pytest.mark.slow
 def test_replicas_draw_different_noise_from_a_posterior_that_does_not_draw_by_row():
     """Two rows alike, one on each replica, with TFP's own multivariate normal."""
 
@@ -138,6 +139,7 @@ def test_another_strategy_is_refused():
         gaussian_vae()
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_on_one_replica_skips_the_step_on_both():
     def build():
         return gaussian_vae(dtype="mixed_float16")

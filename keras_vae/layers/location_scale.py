@@ -94,6 +94,8 @@ class Fitted(Wrapped):
         with_scale: a function of log sigma to a distribution of batch `[B]`.
     """
 
+    advice = "Optimal() is for a likelihood: it is fitted to the data that is scored. Give the encoder another scale."
+
     def __init__(self, scale, with_scale, name="Fitted"):
         self._scale, self._with_scale = scale, with_scale
         # The draws' sigma is not the network's: no gradient passes through them.

@@ -52,7 +52,8 @@ class Masked(keras.layers.Layer):
         if not isinstance(likelihood, DistributionLayer):
             raise ValueError(
                 "Masked: expected `likelihood` to be a layer of independent elements, such as keras_vae.layers."
-                f"IndependentNormal(13); received: {likelihood!r}. Of a Joint, mask each part."
+                f"IndependentNormal(13); received: {likelihood!r}. Of a Joint, mask each part; a DistributionLambda "
+                "does not say what its elements are."
             )
         self.likelihood = likelihood
 

@@ -112,6 +112,11 @@ class LowRankNormal(tfd.Distribution):
     def _variance(self):
         return ops.exp(2.0 * self.log_scale) + self._variance_of_factors()
 
+    def _covariance(self):
+        factors, variance = self._flat(self.factors), self._flat(ops.exp(2.0 * self.log_scale))
+        diagonal = ops.eye(variance.shape[-1], dtype=variance.dtype) * variance[..., None]
+        return diagonal + ops.matmul(ops.swapaxes(factors, -1, -2), factors)
+
     def _entropy(self):
         log_scale = self._flat(self.log_scale)
         return ops.sum(log_scale + 0.5 * (1.0 + LOG_2PI), axis=-1) + self._orthogonal()[1]

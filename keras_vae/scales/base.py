@@ -32,6 +32,24 @@ class Scale(keras.layers.Layer):
         """log sigma, broadcastable with `[..., *event]`. `features`: `[..., *event]` if `maps` is 1, else None."""
         raise NotImplementedError(f"{type(self).__name__} must define `log_scale`")
 
+    def value(self):
+        """sigma, floor included; of one that is held in weights, once these are built.
+
+        Raises:
+            ValueError: sigma is a function of the features, or has not been built yet.
+        """
+        if self.maps:
+            raise ValueError(
+                f"{type(self).__name__}: expected a scale of one `value()`; received one whose sigma is a function of "
+                "the features. A distribution has it: decoder(z).stddev()"
+            )
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__}: expected `value()` of a scale that is built; received one whose layer has not "
+                "been called yet. Build it: vae.build(x.shape), or fit"
+            )
+        return ops.exp(self.log_scale())
+
 
 class LearnedScale(Scale):
     """A scale that is learned, down to a floor.
@@ -96,10 +114,6 @@ class FreeScale(LearnedScale):
                 f"{type(self).__name__}: expected one event shape wherever the scale is used; received "
                 f"{tuple(self.raw.shape)} first, and now {event_shape}. Give each layer a scale of its own."
             )
-
-    def value(self):
-        """The learned sigma, floor included: a tensor of `weight_shape(event_shape)`."""
-        return ops.exp(self.log_scale())
 
     def log_scale(self, features=None):
         return self.bounded(ops.convert_to_tensor(self.raw))

@@ -61,11 +61,8 @@ class Optimal(LearnedScale):
             average.assign(average + share * (ops.cast(value, average.dtype) - average))
         return self.bounded(2.0 * log_scale)
 
-    def value(self):
-        """The sigma that training has left, floor included; 1 before any training, or for what was never observed."""
-        return ops.exp(self.log_scale())
-
     def log_scale(self, features=None):
+        """log of the sigma that training has left; 0 before any training, or for what was never observed."""
         weight = ops.convert_to_tensor(self.moving_weight)
         square = ops.convert_to_tensor(self.moving_square) / ops.where(weight > 0, weight, 1.0)
         return self.bounded(ops.log(ops.where(weight > 0, square, 1.0)))

@@ -78,7 +78,7 @@ def test_seeds():
     assert not np.allclose(*(vae.log_likelihood(x, num_samples=20, verbose=0) for _ in range(2)))
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_kinds_of_data_and_batch_sizes(jit_compile):
     """Each example gets its own log-likelihood, whatever hands it over.
 

@@ -30,6 +30,17 @@ def test_the_first_code_block_runs_as_it_stands(tmp_path):
     assert keras.saving.load_model(tmp_path / "vae.keras").generate(2).shape == (2, 8, 8, 1)
 
 
+def test_a_table_of_mixed_columns_with_holes():
+    (block,) = (block for block in blocks() if "blood_with_nan" in block)
+    rng = np.random.default_rng(0)
+    blood = np.where(rng.uniform(size=(64, 13)) < 0.2, np.nan, rng.normal(size=(64, 13)))
+    table = {"age": rng.normal(size=(64, 1)), "smokes": rng.integers(0, 2, (64, 1)), "blood_with_nan": blood}
+    names = {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, **table}
+    exec(block, names)
+    filled = names["vae"].reconstruct({"age": table["age"], "smokes": table["smokes"], "blood": blood})
+    assert np.isfinite(filled["blood"]).all()
+
+
 def test_the_likelihood_of_ones_own_is_one_like_the_rest(tmp_path):
     (block,) = (block for block in blocks() if "class Gamma(" in block)
     names = {}

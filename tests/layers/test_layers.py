@@ -15,8 +15,23 @@ from keras_vae.layers.independent_normal import FusedNormal
 tfd = tfp.distributions
 
 
-@pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", CASES, ids=str)
+# Of a family's rows the first; what is costly is checked on the others by `make test-slow`.
+FIRST = {type(case.make()): case for case in reversed(CASES)}.values()
+
+
+@pytest.mark.parametrize(
+    ("case", "check"),
+    [
+        pytest.param(
+            case,
+            check,
+            marks=[pytest.mark.slow] if check in checks.COSTLY and case not in FIRST else [],
+            id=f"{case}-{check.__name__}",
+        )
+        for case in CASES
+        for check in checks.ALL
+    ],
+)
 def test_distribution_layer(case, check):
     check(case)
 

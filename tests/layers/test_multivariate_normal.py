@@ -264,9 +264,10 @@ def test_a_correlated_posterior_closes_the_gap_that_independence_leaves(family):
     ("posterior", "likelihood"),
     [
         (lambda: layers.MultivariateNormalTriL(3), lambda: layers.MultivariateNormalTriL(6)),
-        (
+        pytest.param(
             lambda: layers.MultivariateNormalLowRank(3, 2),
             lambda: layers.MultivariateNormalLowRank((2, 3), 2, scale=scales.Shared()),
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["tril", "low_rank"],

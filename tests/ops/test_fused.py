@@ -149,7 +149,7 @@ def gradient_of_gradient(function, operands, upstream):
 
 
 @every_op
-@pytest.mark.parametrize("mode", ["eager", "in an XLA program"])
+@pytest.mark.parametrize("mode", [pytest.param("eager", marks=pytest.mark.slow), "in an XLA program"])
 def test_second_order_is_that_of_the_plain_formula(op, mode):
     operands = op.draw((2, 3))
     upstream = tf.constant([0.7, -1.3], tf.float64)
@@ -234,7 +234,11 @@ def assert_broadcasts(op, operands, event_ndims=2):
 
 
 @every_op
-@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1), (1, 3, 1), (2, 1, 4), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [(), (4,), (1, 3, 1), *(pytest.param(s, marks=pytest.mark.slow) for s in ((1,), (3, 1), (2, 1, 4), (1, 1, 1)))],
+    ids=str,
+)
 def test_any_operands_may_be_broadcast(op, shape):
     count = len(op.samplers)
     with checks.uncompiled():
@@ -243,6 +247,7 @@ def test_any_operands_may_be_broadcast(op, shape):
                 assert_broadcasts(op, op.draw(*(shape if small else FULL for small in broadcast)))
 
 
+@pytest.mark.slow
 @every_op
 def test_operands_of_four_ranks(op):
     with checks.uncompiled():
@@ -252,7 +257,7 @@ def test_operands_of_four_ranks(op):
 
 
 @every_op
-@pytest.mark.parametrize("mode", ["in a graph", "in an XLA program"])
+@pytest.mark.parametrize("mode", [pytest.param("in a graph", marks=pytest.mark.slow), "in an XLA program"])
 def test_shapes_unknown_while_tracing(op, mode):
     def results(*operands):
         operands = list(operands)
@@ -308,7 +313,7 @@ def test_event_ndims_defaults_to_one(op):
     ("mode", "dtype", "tolerance"),
     [
         ("eager", "float64", 1e-12),
-        ("in a graph", "float64", 1e-12),
+        pytest.param("in a graph", "float64", 1e-12, marks=pytest.mark.slow),
         ("in an XLA program", "float64", 1e-12),
         ("in an XLA program", "float32", 2e-5),
     ],
@@ -362,7 +367,7 @@ def test_one_xla_program_forward_and_one_backward(op, shape):
 
 
 @every_op
-@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+@pytest.mark.parametrize("half", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
 def test_half_precision_operands_compute_in_float32(op, half):
     operands = [tf.cast(operand, half) for operand in op.draw((2, 3))]
     wide = [tf.cast(operand, "float32") for operand in operands]
@@ -408,7 +413,9 @@ def test_python_numbers_are_not_rounded_beside_float64(op):
     assert_close(actual, expected, 1e-14)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "bool", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("int8", "int32", "int64"))]
+)
 @pytest.mark.parametrize("op", [op for op in OPS if op.function is not gaussian_kl], ids=str)
 def test_integer_and_boolean_data(op, dtype):
     """0 and 1 score the same in every dtype, as tensor, array or list; parameters have their gradient all the same."""
