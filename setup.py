@@ -32,6 +32,9 @@ setup(
             "matplotlib>=3.8",  # draws the pictures
             "scikit-learn>=1.4",  # load_digits: real data that needs no download
         ],
+        # Where `vae.export` goes. TensorFlow writes what LiteRT reads; ONNX takes a converter, the one that Keras uses.
+        "litert": ["ai-edge-litert>=1.2,<3"],
+        "onnx": ["tf2onnx>=1.16,<2", "onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "bench": [
             # Peers to measure against, each optional: without one, its rows say so. Tried: torch 2.13, jax 0.10.2,
             # optax 0.2.8. The lower ends are where what they are asked for exists: Adam(fused=True) on a CPU, typed
@@ -50,6 +53,10 @@ setup(
             "matplotlib>=3.8",  # the quick start is tested whole
             "scikit-learn>=1.4",  # likewise
             "build>=1",  # builds the wheel that the packaging test opens
+            "ai-edge-litert>=1.2,<3",  # exports are run where they are meant to run
+            "tf2onnx>=1.16,<2",
+            "onnx>=1.16,<2",
+            "onnxruntime>=1.18,<2",
         ],
     },
     classifiers=[

@@ -1,7 +1,7 @@
 """What the backend brings: its TFP, its seeds, its XLA compile.
 
-`datasets`, `blocks` and `replicas` know TensorFlow too; everything else is written in `keras.ops` and TFP's common
-interface.
+`datasets`, `blocks`, `replicas` and `export` know TensorFlow too; everything else is written in `keras.ops` and TFP's
+common interface.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import math
 import threading
 
 import keras
+import numpy as np
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -26,13 +27,45 @@ tfd = tfp.distributions
 ON_CPU = not tf.config.get_visible_devices("GPU")
 SUMS_AS_PRODUCTS = ON_CPU and tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 
+# Where, and how, this thread runs a program.
+_place = threading.local()
+
 # Numbers that such a product adds up: its error grows with their number, as that of a sum by halves does not.
 LONGEST_SUM = 1024
 
 
 def xla_compile(function):
     """Compiles `function` with XLA: a program of its own in eager and graph code, inlined in an outer program."""
-    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+    compiled = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+    def call(*operands):
+        return (function if _is_exporting() else compiled)(*operands)
+
+    return call
+
+
+def custom_gradient(function):
+    """Keras's, of a function that returns its value and its gradient."""
+    with_gradient = keras.ops.custom_gradient(function)
+
+    def call(*operands):
+        return function(*operands)[0] if _is_exporting() else with_gradient(*operands)
+
+    return call
+
+
+@contextlib.contextmanager
+def exporting():
+    """Within, and on this thread, graphs are for a runtime that may have no XLA, and asks for no gradients."""
+    before, _place.is_exporting = _is_exporting(), True
+    try:
+        yield
+    finally:
+        _place.is_exporting = before
+
+
+def _is_exporting():
+    return getattr(_place, "is_exporting", False)
 
 
 def traced(function, shape, dtype):
@@ -99,12 +132,31 @@ def digamma(x):
 
 
 def stateless_seed(source):
-    """The next seed of a `SeedGenerator`, or the one that an int stands for: int32 [2], as TFP takes it."""
+    """The next seed of a `SeedGenerator`, or the one that an integer stands for: int32 [2], as TFP takes it."""
     if isinstance(source, keras.random.SeedGenerator):
         # Keras keeps int64 or uint32 state.
         return tf.cast(source.next(), tf.int32)
+    if tf.is_tensor(source):
+        source = tf.cast(source, tf.int64)
+        words = tf.math.floormod(source, 2**31), tf.math.floormod(tf.math.floordiv(source, 2**31), 2**31)
+        return tf.cast(tf.stack(words), tf.int32)
     check_seed(source)
-    return tf.constant([source.__index__() % 2**31, 0], tf.int32)
+    number = source.__index__()
+    return tf.constant([number % 2**31, number // 2**31 % 2**31], tf.int32)
+
+
+# Of one seed a stream for each purpose: no two draw the same noise.
+STREAMS = ("posterior", "reconstruction", "prior", "event", "elbo", "importance")
+
+
+def seed_for(seed, purpose):
+    """The seed of a stream, one of `STREAMS`."""
+    return fold_in(seed, STREAMS.index(purpose))
+
+
+def initial_seed(generator):
+    """The seed that a `SeedGenerator` began with, an int32: given, drawn, or read from a file with its state."""
+    return int(np.asarray(generator.state)[0] % 2**31)
 
 
 def check_seed(seed):
@@ -113,12 +165,16 @@ def check_seed(seed):
         raise ValueError(f"Expected `seed` to be None or an integer; received: {seed!r}")
 
 
+def at_least(least, name, value):
+    """`value`, an integer tensor, checked when the program runs."""
+    message = f"Expected `{name}` to be an integer of at least {least}"
+    with tf.control_dependencies([tf.debugging.assert_greater_equal(value, least, message=message)]):
+        return tf.identity(value)
+
+
 def fold_in(seed, index):
     """An independent seed for each `index`, from one seed."""
     return tf.random.experimental.stateless_fold_in(seed, index)
-
-
-_place = threading.local()
 
 
 @contextlib.contextmanager

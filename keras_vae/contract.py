@@ -36,7 +36,8 @@ def check_reparameterized(posterior):
     if posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
         raise ValueError(
             "Expected the encoder to end in a reparameterized distribution, so that the likelihood's gradient reaches "
-            f"it; received {type(posterior).__name__}, whose draws have no gradient. {getattr(posterior, 'advice', '')}"
+            f"it; received {type(posterior).__name__}, whose draws have no gradient. "
+            + getattr(posterior, "advice", "End it in keras_vae.layers.IndependentNormal, say.")
         )
 
 

@@ -48,7 +48,7 @@ class Block(NamedTuple):
     rest: Any
 
 
-def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
+def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed, first_batch=int, goes_on=False):
     """Rows of a structure of arrays in memory, as a data set of batches: what Keras would make of them.
 
     Epoch follows epoch, without end. An element is a batch, or a `Block` of several, gathered in one go. The data set
@@ -60,7 +60,10 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
         batches_at_once: how many batches, the short last one among them, an element holds, as a `Block`; None for
             elements that are batches.
         shuffle: True for a new order each epoch, "batch" for a new order of the same batches, or False.
-        seed: an integer, for the orders.
+        seed: an integer, for the orders: an epoch's is a function of it and of the number of the epoch's first batch.
+        first_batch: a function that gives the number of the first batch; called once, on a thread of `tf.data`, when
+            the data set is first read. Default: 0.
+        goes_on: whether that batch may be in the middle of an epoch, as far as elements end there; else it begins one.
     """
     tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(_as_keras_takes, arrays))
     num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
@@ -71,14 +74,24 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
 
     # What follows is TensorFlow as it stands: to have AutoGraph read it takes half a second.
     @tf.autograph.experimental.do_not_convert
-    def order_of(key):
+    def order_of(first):
         if shuffle == "batch":  # a short last batch stays the last
-            starts = shuffled(full_batches, key) * batch_size
+            starts = shuffled(full_batches, first) * batch_size
             return tf.concat([tf.reshape(starts[:, None] + tf.range(batch_size), [-1]), tf.range(whole, num_rows)], 0)
-        return shuffled(num_rows, key) if shuffle else tf.range(num_rows)
+        return shuffled(num_rows, first) if shuffle else tf.range(num_rows)
 
-    def shuffled(number, key):
-        return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([key, 0]))
+    def shuffled(number, first):
+        return tf.random.experimental.stateless_shuffle(tf.range(number), tf.stack([tf.cast(seed, tf.int64), first]))
+
+    @tf.autograph.experimental.do_not_convert
+    def first_one():
+        return tf.ensure_shape(tf.numpy_function(lambda: np.int64(first_batch()), [], tf.int64, stateful=True), ())
+
+    @tf.autograph.experimental.do_not_convert
+    def epochs(first, arrays):
+        before = first % num_batches if goes_on else tf.zeros((), tf.int64)
+        firsts = tf.data.Dataset.counter(first - before, num_batches)
+        return firsts.map(order_of).flat_map(lambda order: epoch(order, arrays)).skip(before // (batches_at_once or 1))
 
     @tf.autograph.experimental.do_not_convert
     def epoch(order, arrays):
@@ -103,10 +116,9 @@ def array_dataset(arrays, batch_size, batches_at_once, shuffle, seed):
     options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    orders = tf.data.Dataset.random(seed).map(order_of)
     # The arrays as an element: what a function captures, Python keeps until it collects its garbage.
-    held = tf.data.Dataset.from_tensors(tensors).repeat()
-    return tf.data.Dataset.zip((orders, held)).flat_map(epoch).prefetch(1).with_options(options)
+    held = tf.data.Dataset.from_tensors((tensors,)).map(lambda arrays: (first_one(), arrays))
+    return held.flat_map(epochs).prefetch(1).with_options(options)
 
 
 def _as_keras_takes(array):

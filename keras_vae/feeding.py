@@ -1,11 +1,10 @@
 """How data reaches the steps: what is known of the batches beforehand, and arrays as a data set of blocks of them."""
 
 import math
-import random
 
 import keras
 
-from keras_vae import backend, datasets
+from keras_vae import datasets
 from keras_vae.data_check import holds_arrays
 
 PARTS = ("x", "y", "sample_weight")
@@ -46,7 +45,7 @@ class Feed:
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
 
-    def replace_arrays(self, num_steps, as_blocks, steps_name, shuffle=False, labels=False, strategy=None):
+    def replace_arrays(self, num_steps, as_blocks, steps_name, shuffle=False, labels=False, seed=0, first_batch=int):
         """Replaces arrays among the arguments by a data set of their batches.
 
         Left to Keras are arrays with class weights, and numbers of steps that elements do not divide.
@@ -57,7 +56,7 @@ class Feed:
             steps_name: of the method's argument for the number of batches, which the data set does not tell.
             shuffle: as of `fit`.
             labels: whether y is used; else it is left out.
-            strategy: a `tf.distribute` strategy, whose workers must see one order.
+            seed, first_batch: of the orders: as of `keras_vae.datasets.array_dataset`.
 
         Raises:
             ValueError: arrays of different lengths.
@@ -81,8 +80,15 @@ class Feed:
         if given.get("class_weight") is not None or not fits:
             given["y"] = given.get("y") if given.get("class_weight") is not None else y
             return
-        seed = backend.agreed(random.randrange(2**31), strategy)
-        dataset = datasets.array_dataset(arrays, self.batch_size, num_steps if as_blocks else None, shuffle, seed)
+        dataset = datasets.array_dataset(
+            arrays,
+            self.batch_size,
+            num_steps if as_blocks else None,
+            shuffle,
+            seed,
+            first_batch,
+            goes_on=bool(self.steps),
+        )
         given.update({**dict.fromkeys(PARTS), "x": dataset, "batch_size": None, steps_name: steps})
         if steps_name == "steps_per_epoch":
             given["shuffle"] = False  # done; Keras would warn that it does not

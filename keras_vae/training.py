@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import logging
 import threading
+import types
 
 import keras
 from keras import ops
@@ -13,6 +14,7 @@ from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
 from keras_vae.feeding import PARTS, Feed, split_off_validation
 from keras_vae.objectives.base import weight_at
+from keras_vae.random_state import BatchCount
 from keras_vae.replicas import PredictFunction, ReplicaFunction
 
 logger = logging.getLogger("keras_vae")
@@ -25,7 +27,7 @@ class TermTrainer(keras.Model):
     """A Keras model that is trained on x alone, by the per-example terms that its `call` returns and adds as losses.
 
     What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`; `support` and `event_shape` are those of p(x|z), once built.
+    `add_terms`; `support` and `event_shape` are those of p(x|z), once built; `seed_generator` is of its noise.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
@@ -43,6 +45,7 @@ class TermTrainer(keras.Model):
         self._elbo_tracker = keras.metrics.Mean(name="elbo")
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
         self._usual_steps = None  # a block's, as last chosen
+        self.counter = types.SimpleNamespace(batches=0)  # of all epochs that have ended: see `random_state`
         self._is_replicated = backend.has_strategy()
         if self._is_replicated:
             replicas.check_strategy(self.distribute_strategy)
@@ -139,7 +142,8 @@ class TermTrainer(keras.Model):
                     self._replace_arrays(feeds[1], "steps")
                     given["validation_steps"] = validation["steps"]
                     given["validation_data"] = tuple(validation[part] for part in PARTS)
-                history = super().fit(**given)
+                with self._counted(given):
+                    history = super().fit(**given)
             if history.epoch and not history.history:  # a stream that nobody could know to be empty
                 raise empty("x")
             return history
@@ -316,10 +320,29 @@ class TermTrainer(keras.Model):
         """Whether the step functions take elements that are `Block`s."""
         return not self.run_eagerly and not self._is_replicated
 
+    @contextlib.contextmanager
+    def _counted(self, given):
+        """Within, epochs of a known number of batches are counted, before any callback of the user's sees their end."""
+        callbacks, count = given.get("callbacks"), BatchCount(self.counter, given.get("steps_per_epoch") or 0)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.callbacks.insert(0, count)
+        else:
+            given["callbacks"] = [count, *(keras.tree.flatten(callbacks) if callbacks is not None else ())]
+        try:
+            yield
+        finally:
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.callbacks.remove(count)
+
     def _replace_arrays(self, feed, steps_name, shuffle=False):
-        strategy = self.distribute_strategy
         labels = not self._steps_are_ours
-        feed.replace_arrays(self.steps_per_execution, self._takes_blocks, steps_name, shuffle, labels, strategy)
+        # An epoch's order is a function of the seed and of the batches before it, which are what a file and a backup
+        # hold: whoever is resumed from either meets the orders that were to come.
+        seed = backend.agreed(backend.initial_seed(self.seed_generator), self.distribute_strategy)
+        first_batch = (lambda: self.counter.batches) if shuffle else (lambda: 0)
+        feed.replace_arrays(
+            self.steps_per_execution, self._takes_blocks, steps_name, shuffle, labels, seed, first_batch
+        )
 
     def _step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own where there is no program to make of it."""

@@ -6,13 +6,14 @@ import types
 import keras
 from keras import ops
 
-from keras_vae import backend, contract, datasets, target
+from keras_vae import backend, contract, datasets, export, random_state, target
 from keras_vae.data_check import DataCheck, holds_arrays
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
 from keras_vae.layers.unflattened import Unflattened
 from keras_vae.objectives import ELBO, ForwardPass, Objective
 from keras_vae.priors import Prior, StandardNormal
 from keras_vae.training import TermTrainer
+from keras_vae.version import __version__, check_not_newer
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -56,23 +57,42 @@ class VAE(TermTrainer):
         self.decoder = decoder
         self.prior = prior
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        # Compiled programs, not part of the model: kept where Keras does not track it.
-        self._samplers = types.SimpleNamespace(made={})
+        self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
+        # Compiled programs, and the spec of x: where Keras does not track them, nor puts its own dictionaries in place.
+        self._untracked = types.SimpleNamespace(samplers={}, x_spec=None)
 
     def call(self, x, training=None):
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
+        draw = self.forward_pass(x, backend.stateless_seed(self.seed_generator), training)
+        terms = contract.check_terms(self.objective, self.objective(draw))  # {"nll": [B], "kl": [B], ...}, in nats
+        self.add_terms(terms, training)  # each weighted batch mean, by add_loss
+        mean = keras.tree.map_structure(lambda part: ops.mean(part, axis=0), self.point_estimate(draw.likelihood))
+        return {"reconstruction": mean, **terms}
+
+    @property
+    def dtype_scored(self):
+        """float32, or float64 under a float64 policy: of what is scored, whatever the networks compute in."""
+        return keras.backend.result_type(self.compute_dtype, "float32")
+
+    @property
+    def x_spec(self):
+        """What x is: a `KerasTensor`, or a structure of them, of unknown batch size; None until built."""
+        return self._untracked.x_spec
+
+    def forward_pass(self, x, seed, training=None):
+        """x `[B, *event]` through the model, to all that the objective looks at: a `ForwardPass`.
+
+        Args:
+            x: `[B, *event]`.
+            seed: of the draws of z, int32 `[2]`.
+            training: as of `call`.
+        """
         posterior = self.encode(x, training=training)  # q(z|x): batch [B], event [D]
         contract.check_reparameterized(posterior)
         prior = self._prior_for(posterior)  # p(z): batch [], event [D]
-        seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
-        z = posterior.sample(self.objective.num_samples, seed=seed)  # [S, B, D]
+        z = posterior.sample(self.objective.num_samples, seed=backend.seed_for_rows(seed, posterior))  # [S, B, D]
         likelihood = self.decode(z, training=training)  # p(x|z): batch [S, B], event = shape of one x
-        draw = ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
-        terms = contract.check_terms(self.objective, self.objective(draw))  # {"nll": [B], "kl": [B], ...}, in nats
-        self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        mean = keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(likelihood))
-        return {"reconstruction": mean, **terms}
+        return ForwardPass(self._target_for(likelihood, x), posterior, z, likelihood, prior)
 
     def encode(self, x, training=None):
         """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
@@ -110,9 +130,17 @@ class VAE(TermTrainer):
         """
         posterior = self.encode(x)
         if not sample:
-            return point_estimate(self.decode(posterior.mean()))
-        latent_seed, event_seed = self._two_seeds(seed)
+            return self.point_estimate(self.decode(posterior.mean()))
+        latent_seed, event_seed = self._seeds(seed, "posterior", "reconstruction")
         return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
+
+    @staticmethod
+    def point_estimate(likelihood):
+        """The mean of p(x|z), or its mode if the family has no mean."""
+        try:
+            return likelihood.mean()
+        except NotImplementedError:
+            return likelihood.mode()
 
     def generate(self, num, seed=None, sample=False):
         """New examples, `[num, *event]`: the mean of p(x|z) at draws of z from the prior.
@@ -128,9 +156,37 @@ class VAE(TermTrainer):
         num = contract.check_positive_integer("generate", "num", num)
         if not self.prior.built:
             raise ValueError("generate: expected a built model; received one that has not seen data. Call `fit` first.")
-        latent_seed, event_seed = self._two_seeds(seed)
+        latent_seed, event_seed = self._seeds(seed, "prior", "event")
         likelihood = self.decode(self.prior().sample(num, seed=latent_seed))
-        return likelihood.sample(seed=event_seed) if sample else point_estimate(likelihood)
+        return likelihood.sample(seed=event_seed) if sample else self.point_estimate(likelihood)
+
+    def export(self, filepath, format="tf_saved_model", verbose=None):
+        """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.
+
+        - `reconstruct(x)`, also the default: `reconstruction`, the mean of p(x|z) at the posterior's mean.
+        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`.
+        - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
+        - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
+        - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
+
+        The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
+        whatever the networks compute in (float64 under a float64 policy). Of an x of several parts each is an input by
+        its name: a dictionary's key, or the encoder's `keras.Input`'s. Of a `Joint` likelihood each output that is an x
+        is one a part: `mean_age`.
+
+        Args:
+            filepath: a folder that is new, empty, or an earlier export, which is replaced; for "litert", a file whose
+                name ends in .tflite. It is written beside, and then renamed: an error leaves nothing half-written.
+            format: "tf_saved_model", for `tf.saved_model.load` and TensorFlow Serving; "litert", one file, or "onnx", a
+                folder with a file each, both of `reconstruct`, `encode` without its sample and `decode`.
+            verbose: False to print nothing.
+
+        Raises:
+            ValueError: the model has not seen data, `filepath` holds something else or is no local path, a part of x
+                has a name that no input can have, the posterior has no mean or standard deviation in closed form, the
+                format is not one of these, or it needs a package that is not there.
+        """
+        export.export(self, filepath, format, verbose)
 
     def log_likelihood(self, x, num_samples=5000, batch_size=None, verbose="auto", seed=None, check_data=True):
         """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
@@ -166,7 +222,7 @@ class VAE(TermTrainer):
                 batch_size = target.pick(spec, self.target).shape[0] or batch_size
             sampler = self._sampler(batch_size)
             # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
-            seed = backend.fold_in(backend.stateless_seed(self.seed_generator if seed is None else seed), 0)
+            (seed,) = self._seeds(seed, "importance")
             sampler.restart(num_samples, seed)
             return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
 
@@ -182,6 +238,7 @@ class VAE(TermTrainer):
 
     def build(self, input_shape):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
+        self._untracked.x_spec = x
         try:
             # A symbolic pass through `call` creates every weight, and raises every error of shape.
             with self.distribute_strategy.scope():
@@ -190,26 +247,38 @@ class VAE(TermTrainer):
             # Keras, in its `except`, buries the message in advice to implement `compute_output_spec`.
             raise (error.__context__ or error) from None
 
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        random_state.save(self, self.counter, store)
+
+    def load_own_variables(self, store):
+        super().load_own_variables(random_state.load(self, self.counter, store))
+
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
+        # Twice: Keras marks an object that has two places at its second sight, and loses the mark of its first.
+        for _ in range(2):
+            parts = {part: serialize(getattr(self, part)) for part in ("encoder", "decoder", "prior", "objective")}
         return {
             **super().get_config(),
-            **{part: serialize(getattr(self, part)) for part in ("encoder", "decoder", "prior", "objective")},
+            "version": __version__,
+            **parts,
             "target": self.target,
             "seed": self.seed,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        check_not_newer(config.get("name"), config.pop("version", None))
         deserialize = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
         parts = {part: deserialize(config[part]) for part in ("encoder", "decoder", "prior", "objective")}
         return cls(**{**config, **parts})
 
     def target_of(self, x):
         """The part of x that the likelihood scores: float32, or float64 under a float64 policy."""
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
         part = target.pick(x, self.target)
-        return keras.tree.map_structure(lambda leaf: ops.cast(ops.convert_to_tensor(leaf), dtype), part)
+        return keras.tree.map_structure(lambda leaf: ops.cast(ops.convert_to_tensor(leaf), self.dtype_scored), part)
 
     def _target_for(self, likelihood, x):
         part = self.target_of(x)
@@ -233,24 +302,16 @@ class VAE(TermTrainer):
         """The importance sampler for batches of this size: made, and compiled, once."""
         block = draws_at_once(batch_size)
         jit_compile = self.jit_compile if self.compiled else backend.xla_choice(self._flatten_layers())[0]
-        samplers = self._samplers.made
+        samplers = self._untracked.samplers
         if (block, jit_compile) not in samplers:
             with self.distribute_strategy.scope():
                 samplers[block, jit_compile] = ImportanceSampler(self, block)
             samplers[block, jit_compile].jit_compile = jit_compile
         return samplers[block, jit_compile]
 
-    def _two_seeds(self, seed):
+    def _seeds(self, seed, *purposes):
         seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
-        return backend.fold_in(seed, 0), backend.fold_in(seed, 1)
-
-
-def point_estimate(likelihood):
-    """The mean of p(x|z), or its mode if the family has no mean."""
-    try:
-        return likelihood.mean()
-    except NotImplementedError:
-        return likelihood.mode()
+        return [backend.seed_for(seed, purpose) for purpose in purposes]
 
 
 def static_event_shape(distribution):

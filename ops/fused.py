@@ -146,7 +146,7 @@ def fused(forward, backward):
         )
         value, gradient = programs(event_ndims, constant, shapes)
 
-        @ops.custom_gradient
+        @backend.custom_gradient
         def op(*varying):
             varying = iter(varying)
             operands_ = [operand if fixed else next(varying) for operand, fixed in zip(operands, constant, strict=True)]

@@ -48,7 +48,7 @@ def solve_reference(lower, rhs, transpose=False):
 
 
 def _solve(lower, rhs, transpose):
-    @ops.custom_gradient
+    @backend.custom_gradient
     def op(lower, rhs):
         def grad(*args, upstream=None):
             # For L y = b and an upstream gradient u:  dL/db = g,  dL/dL = -tril(g y'),  with L' g = u; and for

@@ -89,7 +89,7 @@ def test_log_likelihood_is_traced_once_for_any_number_of_samples():
     vae, _ = trained(epochs=1)
     for num_samples in (50, 500, 5000, 777):
         vae.log_likelihood(X, num_samples=num_samples, batch_size=25, verbose=0)
-    (sampler,) = vae._samplers.made.values()
+    (sampler,) = vae._untracked.samplers.values()
     assert sampler.predict_function.experimental_get_tracing_count() == 1
 
 
@@ -273,6 +273,23 @@ def test_an_epoch_is_every_row_once_in_an_order_of_its_own():
     assert np.mean(first == other) < 0.1
     unshuffled, _ = epochs_of(keras_vae.datasets.array_dataset((rows,), 10, 4, False, seed=3), 3)
     np.testing.assert_array_equal(unshuffled, rows)
+
+
+@pytest.mark.parametrize("at_once", [4, None], ids=["blocks", "batches"])
+def test_an_order_follows_from_the_number_of_the_first_batch(at_once):
+    """Of 80 rows in batches of 10, from batch 8 on: the second epoch of a run from 0; from 12 on, its second half."""
+    rows = np.arange(80)
+
+    def read(first, elements, goes_on=False):
+        dataset = keras_vae.datasets.array_dataset((rows,), 10, at_once, True, 3, lambda: first, goes_on)
+        read = [rows_of(element) if at_once else element[0] for element in dataset.take(elements)]
+        return np.concatenate(read)
+
+    an_epoch = 2 if at_once else 8
+    run = read(0, 3 * an_epoch)
+    np.testing.assert_array_equal(read(8, 2 * an_epoch), run[80:])
+    np.testing.assert_array_equal(read(12, an_epoch, goes_on=True), run[120:200])
+    assert sorted(read(12, an_epoch)) == sorted(rows)  # an epoch of its own
 
 
 def test_orders_are_uniform():

@@ -28,18 +28,31 @@ ARROWS = {
     "priors": {"layers"},
     "objectives": {"contract", "backend"},
     "data_check": {"contract", "support", "target", "datasets"},
-    "feeding": {"data_check", "datasets", "backend"},
+    "feeding": {"data_check", "datasets"},
+    "random_state": set(),
     "blocks": {"datasets"},
     "replicas": {"backend"},
     "evaluation": {"replicas", "backend"},
-    "training": {"feeding", "blocks", "replicas", "objectives", "data_check", "contract", "target", "backend"},
+    "training": {
+        "random_state",
+        "feeding",
+        "blocks",
+        "replicas",
+        "objectives",
+        "data_check",
+        "contract",
+        "target",
+        "backend",
+    },
+    "signatures": {"evaluation", "target", "backend"},
+    "export": {"signatures", "backend"},
     "vae": {
-        *("training", "evaluation", "priors", "objectives", "layers"),
-        *("data_check", "contract", "datasets", "target", "backend"),
+        *("export", "random_state", "training", "evaluation", "priors", "objectives", "layers"),
+        *("data_check", "contract", "datasets", "target", "backend", "version"),
     },
 }
 
-KNOW_TENSORFLOW = {"keras_vae/backend.py", "keras_vae/datasets.py", "keras_vae/blocks.py", "keras_vae/replicas.py"}
+KNOW_TENSORFLOW = {f"keras_vae/{name}.py" for name in ("backend", "datasets", "blocks", "replicas", "export")}
 
 
 def sources():

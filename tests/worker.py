@@ -23,9 +23,6 @@ class Backup(keras.callbacks.BackupAndRestore):
         super().__init__(folder, delete_checkpoint=False)
         self.is_first = is_first
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.model.seed_generator.state.assign([0, 100 * epoch])  # seeds, Keras backs up none
-
     def on_epoch_end(self, epoch, logs=None):
         if self.is_first:
             super().on_epoch_end(epoch, logs)
@@ -42,9 +39,7 @@ def main(out, epochs="2", backup=None):
     if backup:
         vae.build((None, 8, 8, 1))
         callbacks = [Backup(backup, index == 0)]
-    history = vae.fit(
-        X, batch_size=16, epochs=int(epochs), shuffle=False, validation_data=X[:21], verbose=0, callbacks=callbacks
-    )
+    history = vae.fit(X, batch_size=16, epochs=int(epochs), validation_data=X[:21], verbose=0, callbacks=callbacks)
     found = {"history": history.history, "epochs": history.epoch}
     found["weights"] = [np.asarray(weight).tolist() for weight in vae.trainable_variables]
     found["evaluate"] = vae.evaluate(X, batch_size=16, verbose=0, return_dict=True)

@@ -48,35 +48,48 @@ class ImportanceSampler(keras.Model):
             self.predict_function = PredictFunction(self, self.jit_compile)
 
     def call(self, x):
-        target = self.vae.target_of(x)
-        first_part = keras.tree.flatten(target)[0]
-        posterior, prior = self.vae.encode(x), self.vae.prior()
+        posterior = self.vae.encode(x)
         seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
         num_samples = ops.convert_to_tensor(self.num_samples)
+        return importance_sampled(self.vae, self.vae.target_of(x), posterior, num_samples, seed, self.block)
 
-        def log_weights(start):
-            """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
-            z = posterior.sample(self.block, seed=backend.fold_in(seed, start))
-            log_probs = self.vae.decode(z).log_prob(target), prior.log_prob(z), posterior.log_prob(z)
-            likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
-            weights = likelihood + prior_density - posterior_density
-            beyond = start + ops.arange(self.block) >= num_samples
-            return ops.where(beyond[:, None], -float("inf"), weights)
 
-        def add_block(start, peak, total):
-            weights = log_weights(start)
-            higher = ops.maximum(peak, ops.max(weights, axis=0))
-            # While every weight so far is -inf there is nothing to scale by.
-            base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
-            return start + self.block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
+def importance_sampled(vae, x, posterior, num_samples, seed, block):
+    """The estimate of log p(x), `[B]`, nats: see `ImportanceSampler`.
 
-        nothing = ops.zeros(ops.shape(first_part)[:1], dtype=first_part.dtype)
-        _, peak, total = ops.while_loop(
-            lambda start, peak, total: start < num_samples,
-            add_block,
-            (ops.zeros((), "int32"), nothing - float("inf"), nothing),
-        )
-        return peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
+    Args:
+        vae: the `VAE`.
+        x: what the likelihood scores, `[B, *event]`.
+        posterior: q(z|x), batch `[B]`.
+        num_samples: S, an int32 tensor.
+        seed: int32 `[2]`.
+        block: draws an example that go through the decoder at once, an integer or an int32 tensor.
+    """
+    first_part, prior = keras.tree.flatten(x)[0], vae.prior()
+
+    def log_weights(start):
+        """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
+        z = posterior.sample(block, seed=backend.fold_in(seed, start))
+        log_probs = vae.decode(z).log_prob(x), prior.log_prob(z), posterior.log_prob(z)
+        likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
+        weights = likelihood + prior_density - posterior_density
+        beyond = start + ops.arange(block) >= num_samples
+        return ops.where(beyond[:, None], -float("inf"), weights)
+
+    def add_block(start, peak, total):
+        weights = log_weights(start)
+        higher = ops.maximum(peak, ops.max(weights, axis=0))
+        # While every weight so far is -inf there is nothing to scale by.
+        base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
+        return start + block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
+
+    nothing = ops.zeros(ops.shape(first_part)[:1], dtype=first_part.dtype)
+    _, peak, total = ops.while_loop(
+        lambda start, peak, total: start < num_samples,
+        add_block,
+        (ops.zeros((), "int32"), nothing - float("inf"), nothing),
+    )
+    return peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
 
 
 def examples_at_once(num_samples):
@@ -87,3 +100,9 @@ def examples_at_once(num_samples):
 def draws_at_once(batch_size):
     """How many draws of each of a batch's examples make one block for the decoder."""
     return max(1, BLOCK_ROWS // batch_size)
+
+
+def draws_for(x, num_samples):
+    """The same where the batch size is known only when run: an int32 tensor, of at most the `num_samples` wanted."""
+    batch_size = ops.shape(keras.tree.flatten(x)[0])[0]
+    return ops.minimum(ops.maximum(BLOCK_ROWS // ops.maximum(batch_size, 1), 1), num_samples)

@@ -16,6 +16,7 @@ from keras_vae.layers.independent_student_t import IndependentStudentT
 from keras_vae.layers.joint import Joint
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.masked import Masked
+from keras_vae.layers.mean import Mean
 from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRank
 from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriL
 from keras_vae.layers.negative_binomial import NegativeBinomial
@@ -39,6 +40,7 @@ __all__ = [
     "Joint",
     "LocationScaleLayer",
     "Masked",
+    "Mean",
     "MultivariateNormalLowRank",
     "MultivariateNormalTriL",
     "NegativeBinomial",

@@ -1,5 +1,7 @@
 """The Laplace distribution with independent coordinates: absolute error as a likelihood."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -23,6 +25,14 @@ class LaplaceElements(Elements):
 
     def __init__(self, loc, log_scale, event_ndims, name="Laplace"):
         super().__init__(tfd.Laplace(loc, ops.exp(log_scale)), event_ndims, name, loc=loc, log_scale=log_scale)
+
+    # TFP's broadcast their parameters by an operation that ONNX lacks.
+
+    def _mean(self):
+        return self.loc
+
+    def _stddev(self):
+        return math.sqrt(2.0) * ops.exp(self.log_scale) + ops.zeros_like(self.loc)
 
     def best_log_scale(self, x, mean):
         """log b at which x is likeliest, with `mean` over all that shares it: b = mean |x - mu|."""

@@ -1,5 +1,7 @@
 """The logistic distribution with independent coordinates."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -27,6 +29,14 @@ class FusedLogistic(Elements):
 
     def log_prob_of_elements(self, x, event_ndims=0):
         return -logistic_nll(x, self.loc, self.log_scale, event_ndims=event_ndims)
+
+    # TFP's broadcast their parameters by an operation that ONNX lacks.
+
+    def _mean(self):
+        return self.loc
+
+    def _stddev(self):
+        return math.pi / math.sqrt(3.0) * ops.exp(self.log_scale) + ops.zeros_like(self.loc)
 
     def best_log_scale(self, x, mean):
         """log s at which x is likeliest, with `mean` over all that shares it: mean |x - mu| tanh(|x - mu| / 2s) = s."""

@@ -1,0 +1,35 @@
+"""A distribution's mean, as a tensor: between an encoder and the layers that come after it elsewhere."""
+
+import keras
+from keras import ops
+
+from keras_vae.backend import tfd
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Mean(keras.layers.Layer):
+    """The mean of the distribution that a network ends in: for putting a VAE's encoder under a head of its own.
+
+        classifier = keras.Sequential([vae.encoder, keras_vae.layers.Mean(), layers.Dense(10, "softmax")])
+        classifier.compile("adam", "sparse_categorical_crossentropy")
+
+    Gradients pass through it to the encoder, unless that is frozen: `vae.encoder.trainable = False`.
+
+    Returns:
+        When called on a distribution of batch `[B]` and event `[*event]`, `[B, *event]`, in the policy's compute dtype;
+        of a tensor, which stands for its own mean, the same.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._allow_non_tensor_positional_args = True  # Keras's own switch, which its checks ask for
+
+    def call(self, distribution):
+        mean = distribution.mean() if isinstance(distribution, tfd.Distribution) else distribution
+        return ops.cast(mean, self.compute_dtype)
+
+    def compute_output_spec(self, distribution):
+        return keras.KerasTensor(distribution.shape, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,50 @@
+"""What a file must hold, beside weights, for a run to go on where it ended: seeds, and how far the orders are."""
+
+import keras
+import numpy as np
+
+
+class BatchCount(keras.callbacks.Callback):
+    """Counts the batches of all epochs that have ended: an epoch's order is a function of it. Stands before all others,
+    so that what they save at an epoch's end has it.
+
+    Args:
+        counter: whose `batches` it counts up.
+        steps: batches an epoch.
+    """
+
+    def __init__(self, counter, steps):
+        super().__init__()
+        self.counter, self.steps = counter, steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.counter.batches += self.steps
+
+
+def save(model, counter, store):
+    """Puts the random state of a model and its layers, which Keras does not save, into a layer's store."""
+    store["seed_generators"] = np.stack([np.asarray(each.state) for each in _generators(model)])
+    store["batches"] = np.asarray(counter.batches, "int64")
+
+
+def load(model, counter, store):
+    """Takes it out again, and returns what else the store holds.
+
+    A generator that was given another seed than the saved one keeps its own: runs of several seeds that begin with the
+    same weights stay apart. So do the generators of a model with other layers that draw.
+    """
+    rest = {key: store[key] for key in store.keys() if key not in ("seed_generators", "batches")}  # noqa: SIM118
+    generators = _generators(model)
+    states = np.asarray(store["seed_generators"]) if "seed_generators" in store.keys() else []  # noqa: SIM118
+    if len(states) == len(generators):
+        for generator, state in zip(generators, states, strict=True):
+            given = generator.get_config()["seed"]
+            if given is None or given == int(state[0]):
+                generator.state.assign(state)
+        counter.batches = int(np.asarray(store["batches"]))
+    return rest
+
+
+def _generators(model):
+    """All `SeedGenerator`s of a model and its layers, in the order of the layers."""
+    return [generator for layer in model._flatten_layers() for generator in layer._seed_generators]

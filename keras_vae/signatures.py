@@ -1,0 +1,184 @@
+"""A VAE as functions of tensors: what it is once it has left Python, with every draw a function of an explicit seed."""
+
+import keyword
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+
+from keras_vae import backend, target
+from keras_vae.evaluation.log_likelihood import draws_for, importance_sampled
+
+
+class Signature(NamedTuple):
+    """One function, of tensors to a dictionary of them.
+
+    Attributes:
+        function: of as many tensors as there are `inputs`.
+        inputs: a `KerasTensor` for each, with its name; the batch size is unknown.
+    """
+
+    function: Callable
+    inputs: list
+
+
+# Names of inputs that are no part of x.
+TAKEN = {"num", "num_samples", "seed", "self", "training", "z"}
+
+
+def signatures(vae):
+    """The functions of a built VAE, by name; the first is what a server runs if it is not told which.
+
+    - `reconstruct(x)`: `reconstruction`, the mean of p(x|z) at the posterior's mean.
+    - `encode(x, seed)`: `mean` and `stddev` of q(z|x), and a `sample`.
+    - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
+    - `generate(num, seed)`: `num` draws of z from the prior: each a `sample` of p(x|z), and its `mean`.
+    - `score(x, num_samples, seed)`: `elbo`, `nll` and `kl`, as `evaluate` has them an example, and `log_likelihood` by
+      `num_samples` importance samples; `[B]`, nats.
+
+    `encode_mean(x)` is `encode` without the draw, for runtimes that cannot draw. Of a likelihood of several parts each
+    output that is an x is one a part: `mean_age`, `mean_image`.
+    """
+    x, seed = inputs_of(vae), scalar("seed", "int64")
+    z = keras.KerasTensor((None, *vae.prior.latent_shape), dtype=vae.dtype_scored, name="z")
+
+    def reconstruct(*parts):
+        likelihood = vae.decode(vae.encode(structured(vae, parts)).mean())
+        return named("reconstruction", vae.point_estimate(likelihood))
+
+    def encode_mean(*parts):
+        return moments_of(vae.encode(structured(vae, parts)))
+
+    def encode(*parts_and_seed):
+        *parts, seed = parts_and_seed
+        posterior = vae.encode(structured(vae, parts))
+        sample = posterior.sample(seed=backend.seed_for(backend.stateless_seed(seed), "posterior"))
+        return {**moments_of(posterior), "sample": sample}
+
+    def decode(z):
+        likelihood = vae.decode(z)
+        return {**named("mean", vae.point_estimate(likelihood)), **stddev_of(likelihood)}
+
+    def generate(num, seed):
+        seed, num = backend.stateless_seed(seed), backend.at_least(1, "num", num)
+        likelihood = vae.decode(vae.prior().sample(num, seed=backend.seed_for(seed, "prior")))
+        sample = likelihood.sample(seed=backend.seed_for(seed, "event"))
+        return {**named("sample", sample), **named("mean", vae.point_estimate(likelihood))}
+
+    def score(*parts_and_more):
+        *parts, num_samples, seed = parts_and_more
+        seed = backend.stateless_seed(seed)
+        draw = vae.forward_pass(structured(vae, parts), seed=backend.seed_for(seed, "elbo"))
+        terms = vae.objective(draw)
+        num_samples, seed = backend.at_least(1, "num_samples", num_samples), backend.seed_for(seed, "importance")
+        block = draws_for(draw.x, num_samples)
+        log_likelihood = importance_sampled(vae, draw.x, draw.posterior, num_samples, seed, block)
+        return {**terms, "elbo": vae.objective.elbo(terms), "log_likelihood": log_likelihood}
+
+    return {
+        "reconstruct": Signature(reconstruct, x),
+        "encode_mean": Signature(encode_mean, x),
+        "encode": Signature(encode, [*x, seed]),
+        "decode": Signature(decode, [z]),
+        "generate": Signature(generate, [scalar("num", "int32"), seed]),
+        "score": Signature(score, [*x, scalar("num_samples", "int32"), seed]),
+    }
+
+
+def scalar(name, dtype):
+    return keras.KerasTensor((), dtype=dtype, name=name)
+
+
+def inputs_of(vae):
+    """The parts of x, flat, as `KerasTensor`s with the names that a caller gives: `x`, or the encoder's inputs'.
+
+    Numbers are float32, or float64 under a float64 policy, whatever the networks compute in; what the encoder takes as
+    integers or text is that.
+    """
+    dtype = vae.dtype_scored
+    parts = keras.tree.flatten(vae.x_spec)
+    takes = [each for each in getattr(vae.encoder, "inputs", None) or [] if hasattr(each, "dtype")]
+    if isinstance(vae.x_spec, dict):  # by name: a network made of a list has an order of its own
+        by_name = {each.name: each for each in takes}
+        takes = [by_name.get(path[-1]) for path, _ in keras.tree.flatten_with_path(vae.x_spec)]
+    elif len(takes) != len(parts):
+        takes = [None] * len(parts)
+    is_scored = {id(part) for part in keras.tree.flatten(target.pick(vae.x_spec, vae.target))}
+    names = names_of(vae.x_spec, [None if take is None else take.name for take in takes])
+    return [
+        keras.KerasTensor(
+            part.shape,
+            dtype=dtype if id(part) in is_scored or take is None or "float" in take.dtype else take.dtype,
+            name=name,
+        )
+        for part, take, name in zip(parts, takes, names, strict=True)
+    ]
+
+
+def names_of(x, given):
+    """A name for each part of x: the keys of a dictionary; for a list what its `keras.Input`s were named; or `x`.
+
+    Raises:
+        ValueError: a name that is none for an input, is taken by another, or comes twice.
+    """
+    names = ["x"]
+    if isinstance(x, dict):
+        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(x)]
+    elif isinstance(x, (list, tuple)):
+        names = [
+            name if name and not name.startswith(("keras_tensor", "input_layer")) else f"x_{index}"
+            for index, name in enumerate(given)
+        ]
+    lower = [name.lower() for name in names]
+    bad = [
+        name
+        for name in names
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)
+        or keyword.iskeyword(name)
+        or name in TAKEN
+        or lower.count(name.lower()) > 1
+    ]
+    if bad:
+        raise ValueError(
+            "export: expected names of x's parts of letters, digits and underscores, each another, and none a word of "
+            f"Python's or one of {sorted(TAKEN)}; received {bad[0]!r} among {names}"
+        )
+    return names
+
+
+def structured(vae, parts):
+    """The parts as the x that the encoder takes."""
+    return keras.tree.pack_sequence_as(vae.x_spec, list(parts))
+
+
+def named(name, value):
+    """An output: or, of a likelihood of several parts, one a part."""
+    return {f"{name}_{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
+
+
+def stddev_of(likelihood):
+    """The standard deviation as an output, part by part; none where a family has none."""
+    parts = getattr(likelihood, "parts", None)
+    if parts is not None:
+        found = {name: stddev_of(part).get("stddev") for name, part in parts.items()}
+        return named("stddev", {name: value for name, value in found.items() if value is not None})
+    try:
+        return {"stddev": likelihood.stddev()}
+    except NotImplementedError:
+        return {}
+
+
+def moments_of(posterior):
+    """Mean and standard deviation as outputs.
+
+    Raises:
+        ValueError: one of them has no closed form.
+    """
+    try:
+        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+    except NotImplementedError as error:
+        raise ValueError(
+            "export: expected a posterior whose mean and standard deviation have a closed form; received "
+            f"{type(posterior).__name__}: {error}"
+        ) from None
