@@ -476,14 +476,14 @@ def trains_in_a_plain_keras_model(case):
 
 
 # What takes XLA seconds a row.
-COSTLY = {
+COSTLY = [
     gradient_is_that_of_finite_differences,
     gradient_in_float32_is_that_in_float64,
     xla_is_the_same_as_eager,
     draws_under_xla_fit_too,
     extreme_features_stay_finite,
     trains_in_a_plain_keras_model,
-}
+]
 
 ALL = [
     config_round_trip,
@@ -500,10 +500,5 @@ ALL = [
     samples_have_the_mean_and_stddev,
     elements_are_drawn_independently,
     log_prob_of_the_draws_is_minus_the_entropy,
-    gradient_is_that_of_finite_differences,
-    gradient_in_float32_is_that_in_float64,
-    xla_is_the_same_as_eager,
-    draws_under_xla_fit_too,
-    extreme_features_stay_finite,
-    trains_in_a_plain_keras_model,
+    *COSTLY,
 ]
