@@ -6,7 +6,7 @@
     python examples/anomaly_detection.py --data mnist --data-dir FOLDER    # MNIST from FOLDER/mnist.npz
 
 It needs `pip install "keras_vae[examples]"`, takes about a minute on two cores, and writes two pictures and the
-exported model to the folder `--out`. How to put that behind a server: serving.md.
+exported model, as its next version, to the folder `--out`. How to put that behind a server: serving.md.
 
 The model is trained on images of the digit `--digit` alone and exported. Another process, which has TensorFlow and
 NumPy but none of keras_vae, Keras and TensorFlow Probability, loads it and scores held-out images of the same digit and
@@ -41,6 +41,7 @@ import importlib.util
 import inspect
 import math
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def main(arguments=None):
     data = load(args)
     vae = build(data, LATENTS[args.data], args.seed)
     train(vae, data, args.epochs or EPOCHS[args.data])
-    served = args.out / SERVED
+    served = next_version(args.out / "served" / "vae")
     vae.export(served)
 
     found = score_elsewhere(served, data.test, args.num_samples, args.seed)
@@ -92,11 +93,13 @@ def main(arguments=None):
     }
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
-    print("\nWritten:", *[args.out / name for name in (*figures, SERVED)], sep="\n  ")
+    print("\nWritten:", *[args.out / name for name in figures], served, sep="\n  ")
 
 
-# The folder of a model's name, and in it one of a version's number: as TensorFlow Serving looks for them.
-SERVED = pathlib.Path("served", "vae", "1")
+def next_version(folder):
+    """The folder in a model's own that TensorFlow Serving takes for its latest version: the highest number as yet."""
+    versions = [int(entry.name) for entry in folder.iterdir() if re.fullmatch("[0-9]+", entry.name)]
+    return folder / str(max(versions, default=0) + 1)
 
 
 def parse_arguments(arguments=None):
@@ -121,13 +124,11 @@ def parse_arguments(arguments=None):
         parser.error("--data-dir: expected only with --data mnist; the digits come with scikit-learn")
     if not all(importlib.util.find_spec(package) for package in ("matplotlib", "sklearn")):
         parser.error('needs matplotlib and scikit-learn. To install them: pip install "keras_vae[examples]"')
-    served = args.out / SERVED
-    if served.is_dir() and any(served.iterdir()) and not (served / "saved_model.pb").is_file():
-        parser.error(f"--out: expected {served} to be new, empty or an earlier export; it holds something else")
+    folder = args.out / "served" / "vae"
     try:
-        served.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"--out: cannot make the folder {served.parent}: {error.strerror}")
+        parser.error(f"--out: cannot make the folder {folder}: {error.strerror}")
     return args
 
 

@@ -131,12 +131,12 @@ class DataCheck:
     def _parts(self, x, name):
         """Each part of x, with what is known of it."""
         scored, support, event_shape = target.pick(x, self.model.target), self.model.support, self.model.event_shape
-        dtype_scored = keras.backend.result_type(self.model.compute_dtype, "float32")
+        scored_in = self.model.dtype_scored
         known = {}
         for key, part in scored.items() if isinstance(scored, dict) else [(None, scored)]:
             support_of, shape = (each.get(key) if isinstance(each, dict) else each for each in (support, event_shape))
             dtype = getattr(part.dtype, "name", str(part.dtype))
-            known[id(part)] = (ANYTHING if support_of is None else support_of.for_dtype(dtype, dtype_scored), shape)
+            known[id(part)] = (ANYTHING if support_of is None else support_of.for_dtype(dtype, scored_in), shape)
         for part, part_name in _named(x, name):
             yield Part(part, part_name, *known.get(id(part), (None, None)))
 
@@ -277,11 +277,21 @@ def peek(data):
         data = None if element is None else _prepended(element, data)
     else:
         element = (data,) if holds_arrays(data) else None
-    x = None if element is None else keras.utils.unpack_x_y_sample_weight(element)[0]
+    return (None if element is None else spec_of(keras.utils.unpack_x_y_sample_weight(element)[0])), data
+
+
+def spec_of(x):
+    """The shapes and dtypes of x, `KerasTensor`s; None where they cannot be known."""
     shapes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten(x)]
     if any(shape is None or getattr(shape, "rank", 0) is None for shape in shapes):
-        return None, data
-    return keras.tree.map_structure(lambda leaf: keras.KerasTensor(tuple(leaf.shape)), x), data
+        return None
+
+    def spec(leaf):
+        dtype = getattr(leaf, "dtype", None)  # a data frame has several
+        is_text = getattr(dtype, "kind", "") in ("O", "S", "U")
+        return keras.KerasTensor(tuple(leaf.shape), "string" if is_text else keras.backend.standardize_dtype(dtype))
+
+    return keras.tree.map_structure(spec, x)
 
 
 def _prepended(element, generator):

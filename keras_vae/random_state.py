@@ -33,15 +33,15 @@ def load(model, counter, store):
     A generator that was given another seed than the saved one keeps its own: runs of several seeds that begin with the
     same weights stay apart. So do the generators of a model with other layers that draw.
     """
-    rest = {key: store[key] for key in store.keys() if key not in ("seed_generators", "batches")}  # noqa: SIM118
+    rest = {key: store[key] for key in store.keys()}  # noqa: SIM118 - a store is no dictionary
+    states, batches = np.asarray(rest.pop("seed_generators", ())), rest.pop("batches", 0)
     generators = _generators(model)
-    states = np.asarray(store["seed_generators"]) if "seed_generators" in store.keys() else []  # noqa: SIM118
     if len(states) == len(generators):
         for generator, state in zip(generators, states, strict=True):
             given = generator.get_config()["seed"]
             if given is None or given == int(state[0]):
                 generator.state.assign(state)
-        counter.batches = int(np.asarray(store["batches"]))
+        counter.batches = int(np.asarray(batches))
     return rest
 
 

@@ -94,9 +94,8 @@ def inputs_of(vae):
     """The parts of x, flat, as `KerasTensor`s with the names that a caller gives: `x`, or the encoder's inputs'.
 
     Numbers are float32, or float64 under a float64 policy, whatever the networks compute in; what the encoder takes as
-    integers or text is that.
+    integers or text is that: as its `keras.Input`s say, or else as x was when the model was built.
     """
-    dtype = vae.dtype_scored
     parts = keras.tree.flatten(vae.x_spec)
     takes = [each for each in getattr(vae.encoder, "inputs", None) or [] if hasattr(each, "dtype")]
     if isinstance(vae.x_spec, dict):  # by name: a network made of a list has an order of its own
@@ -106,12 +105,13 @@ def inputs_of(vae):
         takes = [None] * len(parts)
     is_scored = {id(part) for part in keras.tree.flatten(target.pick(vae.x_spec, vae.target))}
     names = names_of(vae.x_spec, [None if take is None else take.name for take in takes])
+
+    def dtype_of(part, take):
+        dtype = (part if take is None else take).dtype
+        return vae.dtype_scored if id(part) in is_scored or "float" in dtype else dtype
+
     return [
-        keras.KerasTensor(
-            part.shape,
-            dtype=dtype if id(part) in is_scored or take is None or "float" in take.dtype else take.dtype,
-            name=name,
-        )
+        keras.KerasTensor(part.shape, dtype_of(part, take), name=name)
         for part, take, name in zip(parts, takes, names, strict=True)
     ]
 

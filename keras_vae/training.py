@@ -27,7 +27,8 @@ class TermTrainer(keras.Model):
     """A Keras model that is trained on x alone, by the per-example terms that its `call` returns and adds as losses.
 
     What a subclass brings: `call(x, training)` returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`; `support` and `event_shape` are those of p(x|z), once built; `seed_generator` is of its noise.
+    `add_terms`; `build_for(spec)` builds it for what x is; `support` and `event_shape` are those of p(x|z), once built;
+    `seed_generator` is of its noise.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
@@ -49,6 +50,11 @@ class TermTrainer(keras.Model):
         self._is_replicated = backend.has_strategy()
         if self._is_replicated:
             replicas.check_strategy(self.distribute_strategy)
+
+    @property
+    def dtype_scored(self):
+        """float32, or float64 under a float64 policy: of what is scored, whatever the networks compute in."""
+        return keras.backend.result_type(self.compute_dtype, "float32")
 
     def add_terms(self, terms, training):
         """Adds each term's weighted mean over the batch to the model's losses."""
@@ -244,7 +250,7 @@ class TermTrainer(keras.Model):
         """
         spec, given["x"] = peek(given.get("x"))
         if not self.built and spec is not None:
-            self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+            self.build_for(spec)
         if self._is_replicated and self.built:
             replicas.check_made_in_scope(self)
         if self.compiled and self._compile_request["jit_compile"] == "auto" and not self.run_eagerly:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_vae import backend, contract, datasets, export, random_state, target
-from keras_vae.data_check import DataCheck, holds_arrays
+from keras_vae.data_check import DataCheck, holds_arrays, spec_of
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, draws_at_once, examples_at_once
 from keras_vae.layers.unflattened import Unflattened
 from keras_vae.objectives import ELBO, ForwardPass, Objective
@@ -58,8 +58,13 @@ class VAE(TermTrainer):
         self.prior = prior
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
-        # Compiled programs, and the spec of x: where Keras does not track them, nor puts its own dictionaries in place.
-        self._untracked = types.SimpleNamespace(samplers={}, x_spec=None)
+        # Compiled programs, and what x is: where Keras does not track them, nor puts its own dictionaries in place.
+        self._untracked = types.SimpleNamespace(samplers={}, x_spec=None, x_dtypes=None)
+
+    def __call__(self, x, *args, **kwargs):
+        if not self.built and (spec := spec_of(x)) is not None:
+            self.build_for(spec)
+        return super().__call__(x, *args, **kwargs)
 
     def call(self, x, training=None):
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
@@ -68,11 +73,6 @@ class VAE(TermTrainer):
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
         mean = keras.tree.map_structure(lambda part: ops.mean(part, axis=0), self.point_estimate(draw.likelihood))
         return {"reconstruction": mean, **terms}
-
-    @property
-    def dtype_scored(self):
-        """float32, or float64 under a float64 policy: of what is scored, whatever the networks compute in."""
-        return keras.backend.result_type(self.compute_dtype, "float32")
 
     @property
     def x_spec(self):
@@ -236,8 +236,15 @@ class VAE(TermTrainer):
                 learned.update(layer.learned())
         return {**super().get_metrics_result(), **learned}
 
+    def build_for(self, spec):
+        """Builds the model for x of these shapes and dtypes, a `KerasTensor` or a structure of them."""
+        self._untracked.x_dtypes = keras.tree.map_structure(lambda part: part.dtype, spec)
+        self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+
     def build(self, input_shape):
         x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
+        if self._untracked.x_dtypes is not None:
+            x = keras.tree.map_structure(lambda p, d: keras.KerasTensor(p.shape, d), x, self._untracked.x_dtypes)
         self._untracked.x_spec = x
         try:
             # A symbolic pass through `call` creates every weight, and raises every error of shape.
@@ -246,6 +253,16 @@ class VAE(TermTrainer):
         except Exception as error:
             # Keras, in its `except`, buries the message in advice to implement `compute_output_spec`.
             raise (error.__context__ or error) from None
+
+    def get_build_config(self):
+        # Keras's is of shapes alone.
+        config = super().get_build_config()
+        return config and {**config, "dtypes": self._untracked.x_dtypes}
+
+    def build_from_config(self, config):
+        config = dict(config or {})
+        self._untracked.x_dtypes = config.pop("dtypes", None)
+        super().build_from_config(config)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

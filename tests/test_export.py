@@ -491,6 +491,44 @@ def test_an_integer_input_is_one_and_latents_are_not(tmp_path):
     assert served["encode"].specs["a_label"].dtype == "int32" and served["decode"].specs["z"].dtype == "float32"
 
 
+@keras.saving.register_keras_serializable("keras_vae_tests")
+class Described(keras.Model):
+    """A subclassed encoder of an image, an integer and a text."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.colour = layers.StringLookup(vocabulary=["red", "blue"], output_mode="one_hot")
+        self.label = layers.Embedding(10, 3)
+        self.posterior = IndependentNormal(2)
+
+    def call(self, x):
+        flat = layers.Flatten()
+        return self.posterior(
+            keras.ops.concatenate([flat(x["image"]), flat(self.label(x["label"])), self.colour(x["colour"])], axis=1)
+        )
+
+
+@pytest.mark.parametrize("how", ["fitted", "called", "loaded"])
+def test_inputs_of_a_subclassed_encoder_are_what_x_was(how, tmp_path):
+    vae = keras_vae.VAE(Described(), keras.Sequential([IndependentNormal((8, 8, 1))]), target="image", seed=0)
+    x = {"image": X, "label": np.arange(20).reshape(20, 1) % 10, "colour": np.array([["red"], ["blue"]] * 10, object)}
+    tensors = keras.tree.map_structure(tf.constant, x)
+    if how == "called":
+        vae(tensors)
+    else:
+        vae.compile("adam", jit_compile=False)
+        vae.fit(tf.data.Dataset.from_tensor_slices((tensors,)).batch(10), verbose=0)
+    if how == "loaded":
+        vae.save(tmp_path / "vae.keras")
+        vae = keras.saving.load_model(tmp_path / "vae.keras")
+    served = exported(vae, tmp_path)["encode"]
+    assert {name: spec.dtype.name for name, spec in served.specs.items()} == {
+        "colour": "string", "image": "float32", "label": "int64", "seed": "int64",
+    }  # fmt: skip
+    np.testing.assert_allclose(served(**x, seed=0)["mean"], vae.encode(tensors).mean(), rtol=1e-5, atol=1e-6)
+    assert np.ptp(served(**{**x, "image": np.zeros_like(X)}, seed=0)["mean"], axis=0).min() > 1e-3
+
+
 def test_what_was_generated_is_scored_with_other_noise_though_the_seed_is_one(tmp_path):
     """At the true posterior the mean of elbo - log p(x) is 0, to rounding; 5 standard errors of 8,000 x."""
     model = LinearGaussian()

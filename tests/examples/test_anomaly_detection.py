@@ -183,15 +183,11 @@ def test_bad_arguments(example, monkeypatch, capsys, tmp_path, arguments, messag
     assert not list(tmp_path.iterdir()), "stopped before any work"
 
 
-def test_a_folder_with_something_else_is_left_alone(example, capsys, tmp_path):
-    taken = tmp_path / "served/vae/1"
-    taken.mkdir(parents=True)
-    (taken / "letters.txt").write_text("mine")
-    with pytest.raises(SystemExit):
-        example.parse_arguments(["--out", str(tmp_path)])
-    assert "to be new, empty or an earlier export" in capsys.readouterr().err
-    (taken / "saved_model.pb").touch()
-    example.parse_arguments(["--out", str(tmp_path)])
+def test_each_export_is_a_version_of_its_own(example, tmp_path):
+    assert example.next_version(tmp_path).name == "1"
+    for name in ("2", "10", "3.txt", "old"):
+        (tmp_path / name).mkdir()
+    assert example.next_version(tmp_path).name == "11"
 
 
 def test_missing_packages(example, monkeypatch, capsys, tmp_path):
