@@ -27,7 +27,9 @@ setup(
         "numpy>=1.26",  # checks on the user's arrays; what TensorFlow 2.18 itself needs on Python 3.12
     ],
     extras_require={
-        "tensorboard": ["tensorboard>=2.18"],  # the viewer, which TensorFlow 2.21 no longer brings along
+        # The viewer, which TensorFlow 2.21 no longer brings along, and whose package writes what it shows.
+        "tensorboard": ["tensorboard>=2.18,<2.22", "matplotlib>=3.8"],
+        "pictures": ["matplotlib>=3.8"],  # callbacks draw images without it, and with it sequences and vectors
         "examples": [
             "matplotlib>=3.8",  # draws the pictures
             "scikit-learn>=1.4",  # load_digits: real data that needs no download
@@ -52,6 +54,9 @@ setup(
             "mpmath>=1.3",  # 50 digits, where float64 cancels too
             "matplotlib>=3.8",  # the quick start is tested whole
             "scikit-learn>=1.4",  # likewise
+            "tensorboard>=2.18,<2.22",  # what it serves of a log is what is tested
+            "selenium>=4.20,<5",  # drives a browser through TensorBoard's pages
+            "pillow>=10",  # reads the pictures back
             "build>=1",  # builds the wheel that the packaging test opens
             "ai-edge-litert>=1.2,<3",  # exports are run where they are meant to run
             "tf2onnx>=1.16,<2",

@@ -11,8 +11,8 @@ if not pathlib.Path(__file__).with_name("ops").exists():
     # Imported from a clone, as by a script in its root: there `ops` stands beside this package.
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-from keras_vae import layers, objectives, ops, priors, scales
+from keras_vae import callbacks, evaluation, layers, objectives, ops, priors, scales
 from keras_vae.vae import VAE
 from keras_vae.version import __version__
 
-__all__ = ["VAE", "__version__", "layers", "objectives", "ops", "priors", "scales"]
+__all__ = ["VAE", "__version__", "callbacks", "evaluation", "layers", "objectives", "ops", "priors", "scales"]

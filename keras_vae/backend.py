@@ -39,7 +39,7 @@ def xla_compile(function):
     compiled = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
     def call(*operands):
-        return (function if _is_exporting() else compiled)(*operands)
+        return (function if getattr(_place, "is_uncompiled", False) else compiled)(*operands)
 
     return call
 
@@ -49,7 +49,7 @@ def custom_gradient(function):
     with_gradient = keras.ops.custom_gradient(function)
 
     def call(*operands):
-        return function(*operands)[0] if _is_exporting() else with_gradient(*operands)
+        return function(*operands)[0] if getattr(_place, "is_exporting", False) else with_gradient(*operands)
 
     return call
 
@@ -57,15 +57,23 @@ def custom_gradient(function):
 @contextlib.contextmanager
 def exporting():
     """Within, and on this thread, graphs are for a runtime that may have no XLA, and asks for no gradients."""
-    before, _place.is_exporting = _is_exporting(), True
+    with _set("is_exporting"), uncompiled():
+        yield
+
+
+def uncompiled():
+    """Within, and on this thread, ops are no XLA programs of their own, which take a while to compile."""
+    return _set("is_uncompiled")
+
+
+@contextlib.contextmanager
+def _set(flag):
+    before = getattr(_place, flag, False)
+    setattr(_place, flag, True)
     try:
         yield
     finally:
-        _place.is_exporting = before
-
-
-def _is_exporting():
-    return getattr(_place, "is_exporting", False)
+        setattr(_place, flag, before)
 
 
 def traced(function, shape, dtype):
@@ -215,6 +223,11 @@ def xla_choice(layers):
 def has_strategy():
     """Whether this is within a `tf.distribute` strategy's scope."""
     return tf.distribute.has_strategy()
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes what only one should: of several workers, the first."""
+    return getattr(strategy.extended, "should_save_summary", True)
 
 
 def agreed(number, strategy=None):

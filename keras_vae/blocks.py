@@ -46,6 +46,7 @@ class BlockFunction:
         self.step = tf.function(step, autograph=False, reduce_retracing=True)
         self.program = tf.function(self._run, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
         self.has_fallen_back = False
+        self.latest = []  # what `program` was given in the last call, for whoever has to look into it
         self.ready = set()  # signatures of batches that have been looked at
         self.room = {}  # of a batch signature: for how many such batches its program has room
 
@@ -55,12 +56,21 @@ class BlockFunction:
         Raises:
             StopIteration: there is no further batch.
         """
-        logs = None
+        logs, self.latest = None, []
         for block, steps, *rest in self._blocks(iterator):
             logs = self._fall_back(block) if steps is None else self._run_block(block, steps, *rest)
         if logs is None:
             raise StopIteration
         return logs
+
+    @property
+    def function_spec(self):
+        """As a `tf.function` has it: by this and the next, TensorBoard finds the graph to draw."""
+        return self.program.function_spec
+
+    @property
+    def _concrete_variable_creation_fn(self):
+        return self.program._concrete_variable_creation_fn
 
     def _blocks(self, iterator):
         """The next `steps_per_execution` batches as stacks of batches alike, each with how many of them count.
@@ -120,6 +130,7 @@ class BlockFunction:
         if kind not in self.ready:
             self.make_ready(_map(lambda part: part[0], block))
             self.ready.add(kind)
+        self.latest.append((block, steps, *rest))
         return self.program(block, tf.constant(steps), *rest)
 
     def _fall_back(self, batches):
@@ -173,6 +184,8 @@ def asks_for_batches(callback, phases=("train", "test")):
     if isinstance(callback, (callbacks.CallbackList, list, tuple)):
         return any(asks_for_batches(each, phases) for each in getattr(callback, "callbacks", callback))
     kind = type(callback)
+    if getattr(callback, "takes_blocks", False):  # ours, that make do with the end of each block
+        return False
     hooks = [f"on_{phase}_batch_{moment}" for phase in phases for moment in ("begin", "end")]
     if "train" in phases:
         hooks += ["on_batch_begin", "on_batch_end"]

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 
 from keras_vae import datasets
 from keras_vae.data_check import holds_arrays
@@ -110,3 +111,36 @@ def split_off_validation(given):
 
     validation = rows(slice(at, None))
     given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in PARTS))
+
+
+def first_examples(x, y, num):
+    """The first `num` examples of data as `fit` takes them: x and y, structures of NumPy arrays, or None.
+
+    Both are None for data that can be read but once, or is of a kind that only Keras knows.
+    """
+    if holds_arrays(x):
+        return _rows(x, num), None if y is None else _rows(y, num)
+    batches = []
+    if datasets.is_dataset(x):
+        batches = iter(x)
+    elif isinstance(x, keras.utils.PyDataset):
+        batches = (x[index] for index in range(x.num_batches or 1))
+    found, count = [], 0
+    for batch in batches:
+        parts = keras.utils.unpack_x_y_sample_weight(batch)[:2]
+        found.append(parts)
+        count += keras.tree.flatten(parts[0])[0].shape[0]
+        if count >= num:
+            break
+    if not found:
+        return None, None
+    parts = zip(*found, strict=True)
+    return tuple(None if part[0] is None else _rows(_joined(part), num) for part in parts)
+
+
+def _rows(arrays, num):
+    return keras.tree.map_structure(lambda array: np.asarray(array[:num]), arrays)
+
+
+def _joined(batches):
+    return keras.tree.map_structure(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches)

@@ -12,7 +12,7 @@ from keras import ops
 from keras_vae import backend, contract, replicas, target
 from keras_vae.blocks import BlockFunction, asks_for_batches, steps_at_once
 from keras_vae.data_check import DataCheck, empty, holds_arrays, peek
-from keras_vae.feeding import PARTS, Feed, split_off_validation
+from keras_vae.feeding import PARTS, Feed, first_examples, split_off_validation
 from keras_vae.objectives.base import weight_at
 from keras_vae.random_state import BatchCount
 from keras_vae.replicas import PredictFunction, ReplicaFunction
@@ -47,6 +47,7 @@ class TermTrainer(keras.Model):
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
         self._usual_steps = None  # a block's, as last chosen
         self.counter = types.SimpleNamespace(batches=0)  # of all epochs that have ended: see `random_state`
+        self._at_hand = types.SimpleNamespace(x=None, y=None)  # of `fit`'s data: see `first_examples`
         self._is_replicated = backend.has_strategy()
         if self._is_replicated:
             replicas.check_strategy(self.distribute_strategy)
@@ -142,7 +143,8 @@ class TermTrainer(keras.Model):
                 spec = self.take_data(validation, check, "validation x")
                 batch_size = given.get("validation_batch_size") or given.get("batch_size")
                 feeds.append(Feed(validation, spec, batch_size, validation["steps"]))
-            with self._steps_at_once(feeds, given.get("callbacks")):
+            shown = given if given.get("validation_data") is None else validation
+            with self._steps_at_once(feeds, given.get("callbacks")), self._shown(shown.get("x"), shown.get("y")):
                 self._replace_arrays(feeds[0], "steps_per_epoch", given.get("shuffle", True))
                 if given.get("validation_data") is not None:
                     self._replace_arrays(feeds[1], "steps")
@@ -313,6 +315,30 @@ class TermTrainer(keras.Model):
             yield
         finally:
             self.steps_per_execution = asked
+
+    @contextlib.contextmanager
+    def _shown(self, x, y):
+        """Within, `first_examples` are of these data."""
+        self._at_hand.x, self._at_hand.y = x, y
+        try:
+            yield
+        finally:
+            self._at_hand.x = self._at_hand.y = None
+
+    def first_examples(self, num):
+        """The first examples, for a callback to look at, of the data that `fit` is at work on: of what it validates on,
+        or else trains on.
+
+        Returns:
+            x and y, structures of NumPy arrays of at most `num` rows; y is None where there are no labels. Both are
+            None outside of `fit`, and of a generator, whose batches can be had once.
+        """
+        return first_examples(self._at_hand.x, self._at_hand.y, num)
+
+    @property
+    def examples_seen(self):
+        """How many examples the running epoch, or evaluation, has had so far."""
+        return int(ops.convert_to_numpy(self._loss_tracker.count))  # of all replicas
 
     @property
     def iteration(self):

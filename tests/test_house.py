@@ -27,6 +27,7 @@ ARROWS = {
     "layers": {"scales", "support", "ops", "backend"},
     "priors": {"layers"},
     "objectives": {"contract", "backend"},
+    "pictures": set(),
     "data_check": {"contract", "support", "target", "datasets"},
     "feeding": {"data_check", "datasets"},
     "random_state": set(),
@@ -49,6 +50,9 @@ ARROWS = {
     "vae": {
         *("export", "random_state", "training", "evaluation", "priors", "objectives", "layers"),
         *("data_check", "contract", "datasets", "target", "backend", "version"),
+    },
+    "callbacks": {
+        *("vae", "pictures", "evaluation", "objectives", "layers", "contract", "target", "backend"),
     },
 }
 
@@ -100,7 +104,18 @@ def test_tensorflow_is_named_in_few_files():
 
 
 @pytest.mark.parametrize(
-    "module", [keras_vae, keras_vae.layers, keras_vae.scales, keras_vae.priors, keras_vae.objectives, keras_vae.ops]
+    "module",
+    [
+        keras_vae,
+        keras_vae.layers,
+        keras_vae.scales,
+        keras_vae.priors,
+        keras_vae.objectives,
+        keras_vae.ops,
+        keras_vae.callbacks,
+        keras_vae.evaluation,
+        keras_vae.pictures,
+    ],
 )
 def test_what_is_public_exists_and_is_documented(module):
     for name in module.__all__:

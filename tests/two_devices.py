@@ -357,3 +357,22 @@ def test_callbacks_see_every_batch():
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"])))
     fitted(2, fit={"callbacks": [watch, keras.callbacks.TerminateOnNaN()], "epochs": 1})
     assert [batch for batch, _ in seen] == [0, 1, 2] and len({float(loss) for _, loss in seen}) == 3
+
+
+def test_callbacks_watch_two_replicas_and_change_nothing(tmp_path):
+    weights = []
+    for callbacks in (
+        [],
+        [
+            keras_vae.callbacks.TensorBoard(tmp_path / "logs"),
+            keras_vae.callbacks.Gallery(tmp_path / "gallery"),
+            keras_vae.callbacks.CollapseAlarm(),
+        ],
+    ):
+        vae = made(2, jit_compile=False)
+        vae.fit(X[:64], validation_data=X[:32], batch_size=16, epochs=2, verbose=0, callbacks=callbacks)
+        weights.append(vae.get_weights())
+    for alone, watched in zip(*weights, strict=True):
+        np.testing.assert_array_equal(alone, watched)
+    assert (tmp_path / "gallery" / "reconstructions-0002.png").is_file()
+    assert (tmp_path / "logs" / "train" / "projector" / "points.tsv").read_text().count("\n") == 32

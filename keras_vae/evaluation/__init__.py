@@ -1,5 +1,6 @@
 """What a trained VAE is measured by, beyond its own loss."""
 
+from keras_vae.evaluation.latents import ACTIVE_ABOVE, activity, mutual_information, unit_kl
 from keras_vae.evaluation.log_likelihood import ImportanceSampler
 
-__all__ = ["ImportanceSampler"]
+__all__ = ["ACTIVE_ABOVE", "ImportanceSampler", "activity", "mutual_information", "unit_kl"]

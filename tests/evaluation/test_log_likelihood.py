@@ -155,6 +155,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_samples():
     """Peak memory after 50 samples, 5,000 and 200,000; the last would take 147 MiB of pixels alone if held at once."""
     here = str(pathlib.Path(__file__).parents[1])

@@ -15,6 +15,7 @@ def example():
     return module_of("linear_vae_is_ppca")
 
 
+@pytest.mark.slow
 def test_two_latents(example, tmp_path, capsys):
     folder = tmp_path / "made" / "here"
     (result,) = example.main(["--latents", "2", "--out", str(folder)])

@@ -1,0 +1,64 @@
+"""A VAE in words: what it is made of, and what its latents are used for."""
+
+import json
+
+import numpy as np
+from keras import ops
+
+from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
+from keras_vae.evaluation import ACTIVE_ABOVE
+from keras_vae.objectives.base import Schedule
+
+
+def configuration(vae):
+    """The choices that make a built VAE, flat: names to numbers and words."""
+    found = {
+        "latents": int(np.prod(vae.prior.latent_shape)),
+        "prior": type(vae.prior).__name__,
+        "posterior": type(last_layer(vae.encoder)).__name__,
+        "likelihood": type(likelihood_layer(vae)).__name__,
+        "objective": type(vae.objective).__name__,
+        "num_samples": vae.objective.num_samples,
+        "parameters": vae.count_params(),
+        "precision": vae.encoder.dtype_policy.name,
+        "seed": "none" if vae.seed is None else vae.seed,
+    }
+    scale = getattr(likelihood_layer(vae), "scale", None)
+    if scale is not None:
+        found["scale"] = type(scale).__name__
+    for name, weight in vae.objective.weights.items():
+        found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else float(weight)
+    optimizer = getattr(vae.optimizer, "inner_optimizer", vae.optimizer)
+    found["optimizer"] = type(optimizer).__name__
+    rate = getattr(optimizer, "_learning_rate", None)
+    found["learning rate"] = type(rate).__name__ if isinstance(rate, Schedule) else short(optimizer.learning_rate)
+    return found
+
+
+def short(number):
+    """A variable's number, without what float32 adds to 0.001."""
+    return float(f"{float(ops.convert_to_numpy(number)):.6g}")
+
+
+def as_markdown(vae, hparams):
+    """The configuration as a table, and then all of it as Keras has it."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
+    whole = json.dumps(vae.get_config(), indent=2, default=str)
+    return f"| setting | value |\n| --- | --- |\n{rows}\n\n```json\n{whole}\n```"
+
+
+def summary_as_markdown(vae):
+    """`vae.summary()`, networks unfolded, as a block of code."""
+    lines = []
+    vae.summary(line_length=100, expand_nested=True, print_fn=lambda line, **_: lines.append(line))
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def units_as_markdown(latents):
+    """A table of the latents, most active first: of posterior means the variance, and of each unit the KL."""
+    kl, variances = latents.kl.mean(axis=0).reshape(-1), latents.activity.reshape(-1)
+    rows = "\n".join(
+        f"| {unit} | {variances[unit]:.4f} | {kl[unit]:.3f} | {'yes' if variances[unit] > ACTIVE_ABOVE else 'no'} |"
+        for unit in most_active(latents)
+    )
+    return f"| unit | variance of its posterior mean | KL, nats | active |\n| ---: | ---: | ---: | --- |\n{rows}"

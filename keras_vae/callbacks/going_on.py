@@ -1,0 +1,13 @@
+"""What may fail while a model trains, and must not stop it."""
+
+import contextlib
+import warnings
+
+
+@contextlib.contextmanager
+def going_on(owner, what):
+    """Within, an error is a warning that the callback `owner` could not do `what`."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"{owner}: could not {what}: {error}. Training goes on.", RuntimeWarning, stacklevel=3)

@@ -1,0 +1,224 @@
+"""What a VAE learns, in TensorBoard."""
+
+import importlib.util
+import math
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import backend, contract
+from keras_vae.callbacks import descriptions, projector, summaries
+from keras_vae.callbacks.examples import check_vae, check_writable, examples_for
+from keras_vae.callbacks.going_on import going_on
+from keras_vae.callbacks.hparams import check_hparams, end_session, start_session
+from keras_vae.callbacks.inspection import Inspector
+from keras_vae.callbacks.views import Views, titled
+from keras_vae.evaluation import ACTIVE_ABOVE
+from keras_vae.objectives.base import Schedule, weight_at
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """`keras.callbacks.TensorBoard`, and beside it what one asks of a VAE while it trains.
+
+    Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time, and writes, to the run
+    `train` unless another is named:
+
+    - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl` and learned sigmas, of training and of
+      validation; `epoch_bits_per_dimension`, -ELBO / (D log 2) for an x of D numbers, of both; `weight/kl`, say, for
+      each term whose weight follows a schedule; `latent/active_units`, those with Var(E[u|x]) > 0.01 over the examples;
+      `latent/mutual_information`, an estimate of I(x; z) in nats, at most the log of their number;
+      `likelihood/stddev_mean`, `_min` and `_max`, where sigma is a function of z; `training/gradient_norm`, of the loss
+      on the examples; `training/examples_per_second`;
+    - images, in one group, `pictures/`: `reconstructions` beside the originals, `samples` of the prior, a `traversal`,
+      the `manifold` if there are two latents, and `sigma` where it varies over x. Each part of a `Joint`'s x has its
+      own: `pictures/samples/age`;
+    - histograms: `latent/kl`, of each unit in nats, averaged over the examples; `latent/mean` and `latent/stddev` of
+      q(z|x); `latent/aggregate_posterior`, draws of it for all examples, against `latent/prior`;
+    - the projector: the examples' posterior means, with labels and thumbnails, and their latest state alone;
+    - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for;
+    - HParams: the configuration and `hparams`, by which runs are compared. For that, serve the folder above `log_dir`:
+      `tensorboard --logdir logs` for runs in `logs/run_1` and so on.
+
+    Args:
+        log_dir: the folder of this run: `logs/run_1`, say, beside others.
+        vae_freq: epochs between two looks; 0 for Keras's own summaries alone.
+        examples: x, as the encoder takes it, of `[N, ...]`. Default: the first 512 of the data that `fit` validates on,
+            or else trains on; of a generator there are none to look at.
+        labels: `[N]`, of the examples, for the projector. Default: the data's y, if that is one number or word each.
+        shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row.
+        hparams: a dictionary of numbers and words to compare runs by, beside the model's configuration.
+        **kwargs: as of `keras.callbacks.TensorBoard`.
+
+    Raises:
+        ImportError: TensorBoard is not installed; at the start of `fit`, if x is to be plotted and matplotlib is not.
+        ValueError: an argument is not as above; at the start of `fit`, if the model is no VAE, the examples or the
+            labels do not fit, or the folder cannot be written.
+    """
+
+    def __init__(self, log_dir="logs", vae_freq=1, examples=None, labels=None, shape=None, hparams=None, **kwargs):
+        if not importlib.util.find_spec("tensorboard"):
+            raise ImportError(
+                "TensorBoard: expected the package tensorboard, which writes what it shows; it is not installed. To "
+                'install it: pip install "keras_vae[tensorboard]"'
+            )
+        super().__init__(log_dir, **kwargs)
+        if vae_freq != 0:
+            contract.check_positive_integer("TensorBoard", "vae_freq", vae_freq)
+        check_hparams(hparams)
+        self.vae_freq = vae_freq
+        self.examples = examples
+        self.labels = labels
+        self.shape = shape
+        self.hparams = hparams
+
+    def set_model(self, model):
+        check_vae("TensorBoard", model)
+        self._is_chief = backend.is_chief(model.distribute_strategy)
+        self._looks = self._is_chief and bool(self.vae_freq)
+        if self._is_chief:
+            check_writable("TensorBoard", "log_dir", self.log_dir)
+        else:
+            self.embeddings_freq = 0
+        super().set_model(model)
+        self._views = self._sprite = None
+        self._is_described = False
+        self._began = self._rate = None
+        if self._looks:
+            self._x, self._labels = examples_for("TensorBoard", model, self.examples, self.labels)
+            if self._x is not None and model.built:
+                self._views = Views(model, Inspector("TensorBoard", model, self._x), self.shape)
+
+    # What Keras writes to; of several workers only the chief writes.
+    @property
+    def _train_writer(self):
+        return super()._train_writer if self._is_chief else tf.summary.create_noop_writer()
+
+    @property
+    def _val_writer(self):
+        return super()._val_writer if self._is_chief else tf.summary.create_noop_writer()
+
+    def _start_trace(self):
+        if self._is_chief:
+            super()._start_trace()
+
+    @property
+    def _run_writer(self):
+        """Of the folder itself, where HParams looks for what its sub-folders, the runs, have in common."""
+        if "run" not in self._writers:
+            self._writers["run"] = tf.summary.create_file_writer(self.log_dir)
+        return self._writers["run"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self._began, self._rate = time.perf_counter(), None
+
+    def on_test_begin(self, logs=None):
+        self._note_rate()  # while the count is training's still
+        with going_on("TensorBoard", "begin its summaries of validation"):
+            super().on_test_begin(logs)
+
+    def on_test_end(self, logs=None):
+        with going_on("TensorBoard", "write its summaries of validation"), tf.summary.record_if(True):
+            super().on_test_end(logs)
+
+    def _write_keras_model_train_graph(self):
+        with going_on("TensorBoard", "write the graph of a training step"), tf.summary.record_if(True):
+            super()._write_keras_model_train_graph()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._note_rate()
+        with tf.summary.record_if(True):  # whatever batch it ends at: an `update_freq` is of batches
+            self._write_epoch(epoch, logs or {})
+
+    def _write_epoch(self, epoch, logs):
+        with going_on("TensorBoard", f"write Keras's summaries of epoch {epoch + 1}"):
+            super().on_epoch_end(epoch, logs)
+        if not self._looks or epoch % self.vae_freq:
+            return
+        if not self._is_described:
+            self._is_described = True
+            with going_on("TensorBoard", "describe the model"):
+                self._describe()
+        with going_on("TensorBoard", f"write scalars of epoch {epoch + 1}"):
+            self._write_scalars(epoch, logs)
+        if self._x is None:
+            return
+        with going_on("TensorBoard", f"look at the examples after epoch {epoch + 1}"):
+            if self._views is None:
+                self._views = Views(self.model, Inspector("TensorBoard", self.model, self._x), self.shape)
+            latents = self._views.inspector.latents()
+            with self._train_writer.as_default(step=epoch):
+                self._write_latents(latents)
+                for view in self._views.draw(latents):
+                    summaries.image(f"pictures/{view.name}", view.pixels, view.text)
+            self._write_points(latents)
+            self._train_writer.flush()
+
+    def on_train_end(self, logs=None):
+        if self._is_described:
+            with (
+                going_on("TensorBoard", "end the session"),
+                tf.summary.record_if(True),
+                self._run_writer.as_default(step=0),
+            ):
+                end_session()
+        with going_on("TensorBoard", "end its files"):
+            super().on_train_end(logs)
+
+    def _note_rate(self):
+        """Examples a second of the epoch's training, once, before validation begins."""
+        if self._began is not None and self._rate is None:
+            self._rate = self.model.examples_seen / (time.perf_counter() - self._began)
+
+    def _describe(self):
+        found = {**descriptions.configuration(self.model), **(self.hparams or {})}
+        with self._train_writer.as_default(step=0):
+            tf.summary.text("summary", descriptions.summary_as_markdown(self.model))
+            tf.summary.text("configuration", descriptions.as_markdown(self.model, found))
+        with self._run_writer.as_default(step=0):
+            start_session(found, name=os.path.basename(os.path.normpath(self.log_dir)))
+        self._run_writer.flush()
+
+    def _write_scalars(self, epoch, logs):
+        vae = self.model
+        bits = 1.0 / (math.log(2.0) * dimensions(vae.event_shape))
+        with self._train_writer.as_default(step=epoch):
+            tf.summary.scalar("epoch_bits_per_dimension", -logs["elbo"] * bits)
+            tf.summary.scalar("training/examples_per_second", self._rate)
+            for name, weight in vae.objective.weights.items():
+                if isinstance(weight, Schedule):
+                    tf.summary.scalar(f"weight/{name}", weight_at(weight, vae.iteration))
+        if "val_elbo" in logs:
+            with self._val_writer.as_default(step=epoch):
+                tf.summary.scalar("epoch_bits_per_dimension", -logs["val_elbo"] * bits)
+
+    def _write_latents(self, latents):
+        """Scalars, histograms and a table of the latents, into the writer that is the default."""
+        tf.summary.scalar("latent/active_units", (latents.activity > ACTIVE_ABOVE).sum())
+        tf.summary.scalar("latent/mutual_information", latents.mutual_information)
+        tf.summary.scalar("training/gradient_norm", self._views.inspector.gradient_norm())
+        for name, stddev in self._views.sigmas(latents).items():
+            for reduce in ("mean", "min", "max"):
+                tf.summary.scalar(titled(f"likelihood/stddev_{reduce}", name), getattr(np, reduce)(stddev))
+        summaries.histogram("latent/kl", latents.kl.mean(axis=0))
+        summaries.histogram("latent/mean", latents.mean)
+        summaries.histogram("latent/stddev", latents.stddev)
+        summaries.histogram("latent/aggregate_posterior", latents.draw)
+        summaries.histogram("latent/prior", latents.prior_draw)
+        tf.summary.text("latent/units", descriptions.units_as_markdown(latents))
+
+    def _write_points(self, latents):
+        points = latents.mean.reshape(len(latents.mean), -1)
+        if self._sprite is None:
+            pixels, size = self._views.sprite()
+            self._sprite = summaries.png(pixels).numpy(), size
+        projector.write(self._train_dir, "posterior_means", points, self._labels, self._sprite)
+
+
+def dimensions(event_shape):
+    """How many numbers one x has that is scored."""
+    shapes = event_shape.values() if isinstance(event_shape, dict) else [event_shape]
+    return sum(math.prod(shape) for shape in shapes)

@@ -1,0 +1,55 @@
+"""What a VAE's latents are used for: how active each is, and how much all together say of x."""
+
+import math
+
+from keras import ops
+
+# Of the variance of a unit's posterior means: Burda, Grosse & Salakhutdinov (arXiv 1509.00519), section 5.2.
+ACTIVE_ABOVE = 0.01
+
+
+def activity(means):
+    """How active each latent is, `[*latent]`: the variance over examples of its posterior mean.
+
+        A_u = Var_x( E_q(u|x)[u] ),    and u is active if A_u > 0.01
+
+    Burda, Grosse & Salakhutdinov, arXiv 1509.00519, section 5.2.
+
+    Args:
+        means: of q(z|x), `[N, *latent]`.
+    """
+    return ops.var(means, axis=0)
+
+
+def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
+    """KL(q(u|x) || p(u)) of each latent u on its own, nats, `[N, *latent]`: of Gaussians with these moments.
+
+        KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
+
+    Exact for Gaussians, and for independent ones a sum to the KL of all.
+
+    Args:
+        posterior_mean, posterior_stddev: of q(u|x), `[N, *latent]`.
+        prior_mean, prior_stddev: of p(u), `[*latent]`.
+    """
+    ratio = ops.square(posterior_stddev / prior_stddev)
+    shift = ops.square((posterior_mean - prior_mean) / prior_stddev)
+    return 0.5 * (ratio + shift - 1.0 - ops.log(ratio))
+
+
+def mutual_information(posterior, z):
+    """An estimate of I(x; z) under q, in nats, from one draw an example; it cannot exceed log N.
+
+        I(x; z) ~= 1/N sum_n [ log q(z_n|x_n) - log 1/N sum_m q(z_n|x_m) ],    z_n ~ q(z|x_n)
+
+    Hoffman & Johnson, "ELBO surgery" (NIPS 2016 workshop): the mean KL is I(x; z) plus KL(q(z) || p(z)). The estimate
+    is biased downwards, as q(z) is of N examples and not of all.
+
+    Args:
+        posterior: q(z|x), batch `[N]`.
+        z: a draw of each, `[N, *latent]`.
+    """
+    # [n, m]: the density of the n-th draw under the m-th posterior.
+    log_densities = posterior.log_prob(ops.expand_dims(z, 1))
+    own = ops.diagonal(log_densities)
+    return ops.mean(own - ops.logsumexp(log_densities, axis=1)) + math.log(log_densities.shape[1])
