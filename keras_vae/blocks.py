@@ -184,8 +184,6 @@ def asks_for_batches(callback, phases=("train", "test")):
     if isinstance(callback, (callbacks.CallbackList, list, tuple)):
         return any(asks_for_batches(each, phases) for each in getattr(callback, "callbacks", callback))
     kind = type(callback)
-    if getattr(callback, "takes_blocks", False):  # ours, that make do with the end of each block
-        return False
     hooks = [f"on_{phase}_batch_{moment}" for phase in phases for moment in ("begin", "end")]
     if "train" in phases:
         hooks += ["on_batch_begin", "on_batch_end"]
@@ -206,7 +204,8 @@ def asks_for_batches(callback, phases=("train", "test")):
     }
     for name in hooks:
         owner = next(owner for owner in kind.__mro__ if name in vars(owner))
-        if owner is not callbacks.Callback and not (owner in idle and idle[owner]()):
+        makes_do = "takes_blocks" in vars(owner)  # ours, with the end of each block
+        if owner is not callbacks.Callback and not makes_do and not (owner in idle and idle[owner]()):
             return True
     return False
 

@@ -47,7 +47,7 @@ class TermTrainer(keras.Model):
         self._term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
         self._usual_steps = None  # a block's, as last chosen
         self.counter = types.SimpleNamespace(batches=0)  # of all epochs that have ended: see `random_state`
-        self._at_hand = types.SimpleNamespace(x=None, y=None)  # of `fit`'s data: see `first_examples`
+        self._at_hand = types.SimpleNamespace(data=(), found={})  # of `fit`: see `first_examples`
         self._is_replicated = backend.has_strategy()
         if self._is_replicated:
             replicas.check_strategy(self.distribute_strategy)
@@ -143,8 +143,8 @@ class TermTrainer(keras.Model):
                 spec = self.take_data(validation, check, "validation x")
                 batch_size = given.get("validation_batch_size") or given.get("batch_size")
                 feeds.append(Feed(validation, spec, batch_size, validation["steps"]))
-            shown = given if given.get("validation_data") is None else validation
-            with self._steps_at_once(feeds, given.get("callbacks")), self._shown(shown.get("x"), shown.get("y")):
+            shown = [dict(feed.given) for feed in reversed(feeds)]
+            with self._steps_at_once(feeds, given.get("callbacks")), self._shown(shown):
                 self._replace_arrays(feeds[0], "steps_per_epoch", given.get("shuffle", True))
                 if given.get("validation_data") is not None:
                     self._replace_arrays(feeds[1], "steps")
@@ -317,23 +317,39 @@ class TermTrainer(keras.Model):
             self.steps_per_execution = asked
 
     @contextlib.contextmanager
-    def _shown(self, x, y):
+    def _shown(self, data):
         """Within, `first_examples` are of these data."""
-        self._at_hand.x, self._at_hand.y = x, y
+        self._at_hand.data = data
         try:
             yield
         finally:
-            self._at_hand.x = self._at_hand.y = None
+            self._at_hand.data, self._at_hand.found = (), {}
+            if hasattr(self.train_function, "latest"):
+                self.train_function.latest = []
 
     def first_examples(self, num):
-        """The first examples, for a callback to look at, of the data that `fit` is at work on: of what it validates on,
-        or else trains on.
+        """A few examples, for a callback to look at, of the data that `fit` is at work on: the first that it validates
+        on, or else, if they are arrays, trains on; of a stream that it trains on, which only training reads, those of
+        the steps that were run last.
 
         Returns:
             x and y, structures of NumPy arrays of at most `num` rows; y is None where there are no labels. Both are
-            None outside of `fit`, and of a generator, whose batches can be had once.
+            None where there are none, as yet or at all: outside of `fit`, say.
         """
-        return first_examples(self._at_hand.x, self._at_hand.y, num)
+        if num not in self._at_hand.found:
+            *validation, training = self._at_hand.data or [{}]
+            found = None, None
+            for data in [*validation, *([training] if holds_arrays(training.get("x")) else [])]:
+                found = first_examples(data["x"], data.get("y"), num) if found[0] is None else found
+            if found[0] is None and (latest := getattr(self.train_function, "latest", None)):
+                block, size, *_ = latest[0]
+                x, _, _ = keras.utils.unpack_x_y_sample_weight(block)
+                flat = keras.tree.map_structure(lambda part: ops.reshape(part[:size], (-1, *part.shape[2:])), x)
+                found = first_examples(flat, None, num)
+            if found[0] is None:
+                return found
+            self._at_hand.found[num] = found
+        return self._at_hand.found[num]
 
     @property
     def examples_seen(self):

@@ -224,6 +224,7 @@ def test_a_callback_that_watches_batches_changes_none_of_them(steps_per_epoch):
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_per_execution_is_kept_if_given_and_saved_as_asked(tmp_path):
     vae, _ = trained(compiled={"steps_per_execution": 3, "jit_compile": "auto"})
     assert vae.steps_per_execution == 3

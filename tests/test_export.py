@@ -556,6 +556,7 @@ def test_an_export_that_fails_leaves_what_there_was(had_one, gaussian, tmp_path,
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_it_says_what_it_wrote_unless_told_not_to(tmp_path, capsys):
     vae = built(gaussian_vae())
     vae.export(tmp_path / "vae.tflite", format="litert", verbose=False)

@@ -359,6 +359,7 @@ def test_callbacks_see_every_batch():
     assert [batch for batch, _ in seen] == [0, 1, 2] and len({float(loss) for _, loss in seen}) == 3
 
 
+@pytest.mark.slow
 def test_callbacks_watch_two_replicas_and_change_nothing(tmp_path):
     weights = []
     for callbacks in (

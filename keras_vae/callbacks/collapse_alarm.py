@@ -8,15 +8,16 @@ import keras
 import numpy as np
 
 from keras_vae import contract
-from keras_vae.callbacks.examples import check_vae, examples_for
+from keras_vae.callbacks.examples import check_vae, examples_for, inspector_for
 from keras_vae.callbacks.going_on import going_on
-from keras_vae.callbacks.inspection import Inspector
 from keras_vae.callbacks.not_finite import Replay
 from keras_vae.callbacks.views import likelihood_layer
 from keras_vae.evaluation import ACTIVE_ABOVE
 
 # A sigma, which approaches its floor smoothly, is at it within this factor.
 NEAR = 1.1
+# Examples below whose number a variance says little.
+FEWEST = 32
 
 
 class CollapseAlarm(keras.callbacks.Callback):
@@ -37,8 +38,8 @@ class CollapseAlarm(keras.callbacks.Callback):
         patience: epochs in a row.
         max_kl: nats a latent. An example is told from a billion others by 21 nats in all.
         stop: True to stop training at a term that is not finite, in the state from before the batch where it is known.
-        examples: x, as the encoder takes it, `[N, ...]`, by which the first two are judged. Default: the first 512 of
-            the data that `fit` validates on, or else trains on; a generator has none, and the two are left out.
+        examples: x, as the encoder takes it, `[N, ...]`, by which the first two are judged; the first by no fewer than
+            32. Default: as of `TensorBoard`.
 
     Raises:
         ValueError: an argument is not as above; at the start of `fit`, if the model is no VAE or the examples do not
@@ -55,19 +56,32 @@ class CollapseAlarm(keras.callbacks.Callback):
         self.min_active = None if min_active is None else check("CollapseAlarm", "min_active", min_active)
         self.patience = check("CollapseAlarm", "patience", patience)
         self.max_kl = max_kl
+        if not isinstance(stop, bool):
+            raise ValueError(f"CollapseAlarm: expected `stop` to be True or False; received: {stop!r}")
         self.stop = stop
         self.examples = examples
 
     def set_model(self, model):
         check_vae("CollapseAlarm", model)
         super().set_model(model)
-        self._x, _ = examples_for("CollapseAlarm", model, self.examples)
         self._inspector = None
-        if self._x is not None and model.built:
-            self._inspector = Inspector("CollapseAlarm", model, self._x)
+        if model.built:
+            latents = math.prod(model.prior.latent_shape)
+            if self.min_active is not None and self.min_active > latents:
+                raise ValueError(
+                    f"CollapseAlarm: expected `min_active` to be at most the number of latents, {latents}; received: "
+                    f"{self.min_active}"
+                )
+            self._find_examples()
         self._replay = Replay(model)
         self._given = set()  # alarms
         self._epochs_of_few, self._kl_before = 0, None
+
+    def _find_examples(self):
+        """Makes ready to judge by examples, if there are some by now."""
+        x, _ = examples_for("CollapseAlarm", self.model, self.examples)
+        if x is not None:
+            self._inspector = inspector_for("CollapseAlarm", self.model, x, self.examples)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -94,9 +108,9 @@ class CollapseAlarm(keras.callbacks.Callback):
             return  # all else follows from it
         with going_on("CollapseAlarm", f"look at epoch {epoch + 1}"):
             self._check_kl(logs.get("kl"))
-            if self._x is not None:
-                if self._inspector is None:
-                    self._inspector = Inspector("CollapseAlarm", self.model, self._x)
+            if self._inspector is None:
+                self._find_examples()
+            if self._inspector is not None:
                 latents = self._inspector.latents()
                 self._check_activity(latents)
                 self._check_sigma(latents)
@@ -123,6 +137,8 @@ class CollapseAlarm(keras.callbacks.Callback):
         self._kl_before = kl
 
     def _check_activity(self, latents):
+        if len(latents.mean) < FEWEST:
+            return
         active, size = int((latents.activity > ACTIVE_ABOVE).sum()), latents.activity.size
         least = math.ceil(size / 10) if self.min_active is None else self.min_active
         self._epochs_of_few = self._epochs_of_few + 1 if active < least else 0

@@ -43,7 +43,10 @@ def short(number):
 def as_markdown(vae, hparams):
     """The configuration as a table, and then all of it as Keras has it."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
-    whole = json.dumps(vae.get_config(), indent=2, default=str)
+    try:
+        whole = json.dumps(vae.get_config(), indent=2, default=str)
+    except Exception as error:  # of a network of the user's own, which has none
+        return f"| setting | value |\n| --- | --- |\n{rows}\n\nNo configuration as Keras has it: {error}"
     return f"| setting | value |\n| --- | --- |\n{rows}\n\n```json\n{whole}\n```"
 
 

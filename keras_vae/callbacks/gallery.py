@@ -1,15 +1,11 @@
 """What a VAE makes of a few examples, as picture files."""
 
-import os
-
 import keras
-import tensorflow as tf
 
 from keras_vae import backend, contract
-from keras_vae.callbacks import summaries
-from keras_vae.callbacks.examples import check_vae, check_writable, examples_for
+from keras_vae.callbacks import projector, summaries
+from keras_vae.callbacks.examples import check_vae, check_writable, examples_for, inspector_for
 from keras_vae.callbacks.going_on import going_on
-from keras_vae.callbacks.inspection import Inspector
 from keras_vae.callbacks.views import Views
 
 
@@ -22,15 +18,15 @@ class Gallery(keras.callbacks.Callback):
 
     Args:
         folder: where to; it is made if it is not there.
-        freq: epochs between two.
-        examples: x, as the encoder takes it, of `[N, ...]`. Default: the first 512 of the data that `fit` validates on,
-            or else trains on; a generator's can be read once, and so none are taken.
-        shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row.
+        freq: epochs between two; there is one after the last epoch, too.
+        examples: x, as the encoder takes it, of `[N, ...]`. Default: as of `TensorBoard`.
+        shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row; of an x of several parts
+            a dictionary.
 
     Raises:
         ImportError: at the start of `fit`, if x is to be plotted and matplotlib is not installed.
-        ValueError: `freq` is no positive integer; at the start of `fit`, if the model is no VAE, there are no examples,
-            they do not fit, or the folder cannot be written.
+        ValueError: `freq` is no positive integer; at the start of `fit`, if the model is no VAE, the examples do not
+            fit, or the folder cannot be written.
     """
 
     def __init__(self, folder="gallery", freq=1, examples=None, shape=None):
@@ -44,27 +40,38 @@ class Gallery(keras.callbacks.Callback):
         check_vae("Gallery", model)
         super().set_model(model)
         self._draws, self._views = backend.is_chief(model.distribute_strategy), None
+        self._epoch = self._drawn = None
         if not self._draws:
             return
         check_writable("Gallery", "folder", self.folder)
-        self._x, _ = examples_for("Gallery", model, self.examples)
-        if self._x is None:
-            raise ValueError(
-                "Gallery: expected examples to draw; received none, and the data are of a kind that can be read but "
-                "once. Give some: Gallery(examples=...)"
-            )
         if model.built:
-            self._look()
+            self._find_examples()
 
-    def _look(self):
-        self._views = Views(self.model, Inspector("Gallery", self.model, self._x), self.shape)
+    def _find_examples(self):
+        """Makes ready to draw examples, if there are some by now."""
+        x, _ = examples_for("Gallery", self.model, self.examples)
+        inspector = None if x is None else inspector_for("Gallery", self.model, x, self.examples)
+        if inspector is not None:
+            self._views = Views("Gallery", inspector, self.shape)
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self._draws or (epoch + 1) % self.freq:
+        self._epoch = epoch
+        if (epoch + 1) % self.freq == 0:
+            self._draw()
+
+    def on_train_end(self, logs=None):
+        if self._epoch != self._drawn:  # the model as it ends
+            self._draw()
+
+    def _draw(self):
+        epoch = self._drawn = self._epoch
+        if not self._draws:
             return
         with going_on("Gallery", f"draw the pictures of epoch {epoch + 1}"):
             if self._views is None:
-                self._look()
+                self._find_examples()
+            if self._views is None:
+                return
             for view in self._views.draw(self._views.inspector.latents()):
                 name = f"{view.name.replace('/', '-')}-{epoch + 1:04}.png"
-                tf.io.write_file(os.path.join(self.folder, name), summaries.png(view.pixels))
+                projector.replace(self.folder, name, summaries.png(view.pixels).numpy(), mode="wb")

@@ -10,4 +10,5 @@ def going_on(owner, what):
     try:
         yield
     except Exception as error:
-        warnings.warn(f"{owner}: could not {what}: {error}. Training goes on.", RuntimeWarning, stacklevel=3)
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"{owner}: could not {what}: {reason}. Training goes on.", RuntimeWarning, stacklevel=3)

@@ -2,6 +2,7 @@
 
 import numbers
 
+import numpy as np
 import tensorflow as tf
 
 # What the table shows of each run, by the sub-folder and the tag under which Keras has it.
@@ -19,7 +20,7 @@ def check_hparams(hparams):
     is_table = hparams is None or (
         isinstance(hparams, dict)
         and all(isinstance(name, str) for name in hparams)
-        and all(isinstance(value, (str, bool, numbers.Real)) for value in hparams.values())
+        and all(isinstance(value, (str, bool, np.bool_, numbers.Real)) for value in hparams.values())
     )
     if not is_table:
         raise ValueError(
@@ -33,7 +34,8 @@ def start_session(hparams, name):
 
     metrics = [api.Metric(tag, group=group, display_name=title) for group, tag, title in METRICS]
     api.hparams_config([api.HParam(each) for each in hparams], metrics)
-    api.hparams(hparams, trial_id=name)
+    values = {each: value.item() if isinstance(value, np.generic) else value for each, value in hparams.items()}
+    api.hparams(values, trial_id=name)
 
 
 def end_session():

@@ -1,6 +1,7 @@
 """What a VAE makes of a few fixed examples: latents, a gradient, what pictures show. Nothing of the VAE is changed."""
 
 import contextlib
+import math
 from typing import NamedTuple
 
 import keras
@@ -13,9 +14,9 @@ from keras_vae.evaluation import activity, mutual_information, unit_kl
 from keras_vae.layers.wrapped import Wrapped
 from keras_vae.objectives.base import weight_at
 
-# Of what grows with the square of the examples, and of what costs a training step.
-MOST_PAIRS, MOST_GRADIENTS = 512, 128
-DRAWS = 1000  # for moments that have no closed form
+# At once: of bytes of x, of numbers in what grows with the square of the examples, of what costs a training step.
+MOST_BYTES, MOST_NUMBERS, MOST_GRADIENTS = 2**24, 2**22, 128
+DRAWS = 1000  # of the prior, and for moments that have no closed form
 SEED = (0, 0)  # the same noise each time, so that what changes is the model
 
 
@@ -25,11 +26,10 @@ class Latents(NamedTuple):
     Attributes:
         mean, stddev: of q(z|x), `[N, *latent]`.
         draw: one of each, `[N, *latent]`, and so N draws of the aggregate posterior.
-        prior_draw: N draws of the prior.
+        prior_draw: draws of the prior, `[1000, *latent]`.
         prior_mean, prior_stddev: `[*latent]`.
         kl: nats, of each unit, `[N, *latent]`: see `keras_vae.evaluation.unit_kl`.
         activity: `[*latent]`: see `keras_vae.evaluation.activity`.
-        mutual_information: nats.
     """
 
     mean: np.ndarray
@@ -40,47 +40,50 @@ class Latents(NamedTuple):
     prior_stddev: np.ndarray
     kl: np.ndarray
     activity: np.ndarray
-    mutual_information: np.ndarray
 
 
 class Inspector:
-    """Looks at a built VAE through fixed examples, by programs that are traced once and draw fixed noise.
+    """Looks at a built VAE through fixed examples, by programs that are traced once and draw fixed noise, and leaves no
+    trace: what layers count or draw by themselves is not kept. A few MB of x pass through the networks at once.
 
     Args:
-        owner: the callback, of the error message.
         vae: a built `VAE`.
         x: the examples, as the encoder takes them, `[N, ...]`.
-
-    Raises:
-        ValueError: the encoder does not take them.
     """
 
-    def __init__(self, owner, vae, x):
+    def __init__(self, vae, x):
         self.vae = vae
-        self.x = keras.tree.map_structure(tf.convert_to_tensor, x)
+        self.x = keras.tree.map_structure(np.asarray, x)
+        self.size = len(keras.tree.flatten(self.x)[0])
+        self.at_once = max(1, MOST_BYTES // max(1, sum(part[:1].nbytes for part in keras.tree.flatten(self.x))))
+        self._encode = self._program(self._encoded)
+        self._prior = self._program(self._of_prior)
+        self._information = self._program(self._mutual_information)
+        self._norm = self._program(self._gradient_norm)
         spec = tf.TensorSpec((None, *vae.prior.latent_shape), vae.dtype_scored)
-        self._look = tf.function(self._latents, autograph=False)
-        self._norm = tf.function(self._gradient_norm, autograph=False)
-        self._points = tf.function(self._point_estimates, autograph=False, input_signature=[spec])
-        self._scales = tf.function(self._sigmas, autograph=False, input_signature=[spec])
-        self._spreads = tf.function(self._standard_deviations, autograph=False, input_signature=[spec])
-        try:
-            self.latents()  # now, rather than after an epoch
-        except Exception as error:
-            shapes = [tuple(part.shape) for part in keras.tree.flatten(x)]
-            raise ValueError(
-                f"{owner}: expected `examples` that the encoder takes; received shapes {shapes}: {error}"
-            ) from error
+        self._points = self._program(self._point_estimates, [spec])
+        self._scales = self._program(self._sigmas, [spec])
+        self._spreads = self._program(self._standard_deviations, [spec])
 
     def latents(self):
         """`Latents` of the examples."""
-        with backend.uncompiled():
-            return Latents(*(np.asarray(each) for each in self._look()))
+        starts = range(0, self.size, self.at_once)
+        parts = [self._encode(self._rows(start, self.at_once), tf.constant(start)) for start in starts]
+        mean, stddev, draw = (np.concatenate(each) for each in zip(*parts, strict=True))
+        prior_draw, *of_prior = self._prior()
+        kl = ops.convert_to_numpy(unit_kl(mean, stddev, *of_prior))
+        return Latents(mean, stddev, draw, prior_draw, *of_prior, kl, ops.convert_to_numpy(activity(mean)))
+
+    def mutual_information(self):
+        """An estimate of I(x; z), nats, by as many of the examples as have room: see `keras_vae.evaluation`."""
+        size = math.isqrt(MOST_NUMBERS // max(1, math.prod(self.vae.prior.latent_shape)))
+        return float(self._information(self._rows(0, max(2, min(size, self.at_once)))))
 
     def gradient_norm(self):
-        """The norm of the whole gradient of the loss on the examples, as weighted now, without dropout and the like."""
-        with backend.uncompiled():
-            return float(self._norm(tf.constant(int(ops.convert_to_numpy(self.vae.iteration)), tf.int64)))
+        """The norm of the whole gradient of the objective on the examples, as weighted now, without dropout and the
+        like, and without regularizers."""
+        step = tf.constant(int(ops.convert_to_numpy(self.vae.iteration)), tf.int64)
+        return float(self._norm(self._rows(0, min(MOST_GRADIENTS, self.at_once)), step))
 
     def decode(self, z):
         """Point estimates of x at z `[N, *latent]`, as NumPy."""
@@ -94,37 +97,45 @@ class Inspector:
         """The scales of p(x|z), `[N, *event]`, as NumPy, by x's parts: of densities with a location and a scale."""
         return self._of_decoder(self._scales, z)
 
-    def _of_decoder(self, function, z):
-        with backend.uncompiled():
-            return keras.tree.map_structure(np.asarray, function(tf.convert_to_tensor(z, self.vae.dtype_scored)))
+    def _program(self, function, signature=None):
+        traced = tf.function(function, autograph=False, input_signature=signature, reduce_retracing=True)
 
-    def _latents(self):
-        vae, seed = self.vae, tf.constant(SEED)
-        posterior, prior = vae.encode(self.x, training=False), vae.prior()
-        draw = posterior.sample(seed=seed)
-        mean, stddev = moments(posterior)
-        prior_mean, prior_stddev = moments(prior)
-        first = vae.encode(self._first(MOST_PAIRS), training=False)
-        return (
-            mean,
-            stddev,
-            draw,
-            prior.sample(ops.shape(draw)[0], seed=backend.fold_in(seed, 1)),
-            prior_mean,
-            prior_stddev,
-            unit_kl(mean, stddev, prior_mean, prior_stddev),
-            activity(mean),
-            mutual_information(first, draw[:MOST_PAIRS]),
-        )
+        def run(*tensors):
+            # While it is traced: ops compile nothing, and what is assigned to a variable goes nowhere.
+            with backend.uncompiled(), keras.StatelessScope():
+                return keras.tree.map_structure(np.asarray, traced(*tensors))
 
-    def _gradient_norm(self, step):
+        return run
+
+    def _rows(self, start, size):
+        return keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[start : start + size]), self.x)
+
+    def _of_decoder(self, program, z):
+        """A program of z, some rows at a time."""
+        z = np.asarray(z, self.vae.dtype_scored)
+        parts = [program(z[start : start + self.at_once]) for start in range(0, len(z), self.at_once)]
+        return keras.tree.map_structure(lambda *rows: np.concatenate(rows), *parts)
+
+    def _encoded(self, x, start):
+        posterior = self.vae.encode(x, training=False)
+        return *moments(posterior), posterior.sample(seed=backend.fold_in(tf.constant(SEED), start))
+
+    def _of_prior(self):
+        prior = self.vae.prior()
+        return prior.sample(DRAWS, seed=backend.fold_in(tf.constant(SEED), 1)), *moments(prior)
+
+    def _mutual_information(self, x):
+        posterior = self.vae.encode(x, training=False)
+        return mutual_information(posterior, posterior.sample(seed=tf.constant(SEED)))
+
+    def _gradient_norm(self, x, step):
         vae = self.vae
         variables = vae.trainable_variables
         values = [tf.convert_to_tensor(variable.value) for variable in variables]
         # By values in place of variables, which other devices may have, too.
         with tf.GradientTape() as tape, keras.StatelessScope(list(zip(variables, values, strict=True))):
             tape.watch(values)
-            terms = vae.objective(vae.forward_pass(self._first(MOST_GRADIENTS), tf.constant(SEED), training=False))
+            terms = vae.objective(vae.forward_pass(x, tf.constant(SEED), training=False))
             weights = {name: ops.cast(weight_at(vae.objective.weights[name], step), "float32") for name in terms}
             loss = sum(weights[name] * ops.cast(ops.mean(value), "float32") for name, value in terms.items())
         gradients = tape.gradient(loss, values)
@@ -152,9 +163,6 @@ class Inspector:
             elif hasattr(part, "log_scale"):
                 found[name] = ops.exp(part.log_scale) + ops.zeros_like(part.loc)
         return found
-
-    def _first(self, num):
-        return keras.tree.map_structure(lambda part: part[:num], self.x)
 
 
 def parts_of(likelihood):

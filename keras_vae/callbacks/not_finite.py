@@ -130,6 +130,8 @@ class Replay:
 
     def _look_forward(self, x):
         """Which terms of a batch are not finite, and which layer's output is the first that is not."""
+        if not all_finite(tensors_of(x)):
+            return "x itself is not finite, and nothing that comes of it can be."
         with backend.uncompiled(), watched(self.model) as bad:
             outputs = self.model(x, training=True)
         terms = [name for name in self.model.objective.weights if not all_finite([outputs[name]])]

@@ -27,7 +27,8 @@ def write(run, name, points, labels=None, sprite=None):
     if labels is not None:
         embedding.metadata_path = f"{FOLDER}/labels.tsv"
         # One column has no heading; a label has no line of its own to break.
-        words = (str(label).translate({ord(mark): " " for mark in "\t\r\n"}) for label in labels)
+        texts = (label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels)
+        words = (text.translate({ord(mark): " " for mark in "\t\r\n"}) for text in texts)
         replace(run, embedding.metadata_path, "".join(f"{word}\n" for word in words))
     if sprite is not None:
         image, size = sprite

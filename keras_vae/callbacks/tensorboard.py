@@ -9,12 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import backend, contract
+from keras_vae import backend
 from keras_vae.callbacks import descriptions, projector, summaries
-from keras_vae.callbacks.examples import check_vae, check_writable, examples_for
+from keras_vae.callbacks.examples import check_vae, check_writable, examples_for, inspector_for
 from keras_vae.callbacks.going_on import going_on
 from keras_vae.callbacks.hparams import check_hparams, end_session, start_session
-from keras_vae.callbacks.inspection import Inspector
 from keras_vae.callbacks.views import Views, titled
 from keras_vae.evaluation import ACTIVE_ABOVE
 from keras_vae.objectives.base import Schedule, weight_at
@@ -44,11 +43,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Args:
         log_dir: the folder of this run: `logs/run_1`, say, beside others.
-        vae_freq: epochs between two looks; 0 for Keras's own summaries alone.
-        examples: x, as the encoder takes it, of `[N, ...]`. Default: the first 512 of the data that `fit` validates on,
-            or else trains on; of a generator there are none to look at.
+        vae_freq: epochs between two looks, of which one is after the last epoch; 0 for Keras's own summaries alone.
+        examples: x, as the encoder takes it, of `[N, ...]`. Default: the first 512 of the data that `fit` validates on
+            (fewer of large ones), or else, if they are arrays, trains on; of a stream that it trains on, which only
+            training reads, those of the steps that end the first epoch.
         labels: `[N]`, of the examples, for the projector. Default: the data's y, if that is one number or word each.
-        shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row.
+        shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row; of an x of several parts
+            a dictionary.
         hparams: a dictionary of numbers and words to compare runs by, beside the model's configuration.
         **kwargs: as of `keras.callbacks.TensorBoard`.
 
@@ -65,8 +66,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 'install it: pip install "keras_vae[tensorboard]"'
             )
         super().__init__(log_dir, **kwargs)
-        if vae_freq != 0:
-            contract.check_positive_integer("TensorBoard", "vae_freq", vae_freq)
+        if isinstance(vae_freq, bool) or not hasattr(vae_freq, "__index__") or vae_freq < 0:
+            raise ValueError(f"TensorBoard: expected `vae_freq` to be an integer >= 0; received: {vae_freq!r}")
         check_hparams(hparams)
         self.vae_freq = vae_freq
         self.examples = examples
@@ -84,12 +85,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self.embeddings_freq = 0
         super().set_model(model)
         self._views = self._sprite = None
-        self._is_described = False
+        self._x = self._labels = None
+        self._is_described = self._has_session = False
         self._began = self._rate = None
-        if self._looks:
-            self._x, self._labels = examples_for("TensorBoard", model, self.examples, self.labels)
-            if self._x is not None and model.built:
-                self._views = Views(model, Inspector("TensorBoard", model, self._x), self.shape)
+        self._epoch = self._looked_at = None
+        if self._looks and model.built:
+            self._find_examples()
+
+    def _find_examples(self):
+        """Makes ready to look at examples, if there are some by now."""
+        self._x, self._labels = examples_for("TensorBoard", self.model, self.examples, self.labels)
+        inspector = None if self._x is None else inspector_for("TensorBoard", self.model, self._x, self.examples)
+        if inspector is not None:
+            self._views = Views("TensorBoard", inspector, self.shape)
 
     # What Keras writes to; of several workers only the chief writes.
     @property
@@ -136,29 +144,40 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def _write_epoch(self, epoch, logs):
         with going_on("TensorBoard", f"write Keras's summaries of epoch {epoch + 1}"):
             super().on_epoch_end(epoch, logs)
-        if not self._looks or epoch % self.vae_freq:
+        if not self._looks:
             return
+        self._epoch = epoch
         if not self._is_described:
             self._is_described = True
-            with going_on("TensorBoard", "describe the model"):
-                self._describe()
+            self._describe()
         with going_on("TensorBoard", f"write scalars of epoch {epoch + 1}"):
             self._write_scalars(epoch, logs)
-        if self._x is None:
+        if epoch % self.vae_freq == 0:
+            self._look()
+
+    def _look(self):
+        """Looks at the examples, as they are after the last epoch."""
+        epoch = self._looked_at = self._epoch
+        if self._views is None and (self._x is None or self.examples is not None):
+            with going_on("TensorBoard", "find examples"):
+                self._find_examples()
+        if self._views is None:
             return
         with going_on("TensorBoard", f"look at the examples after epoch {epoch + 1}"):
-            if self._views is None:
-                self._views = Views(self.model, Inspector("TensorBoard", self.model, self._x), self.shape)
             latents = self._views.inspector.latents()
             with self._train_writer.as_default(step=epoch):
-                self._write_latents(latents)
+                with going_on("TensorBoard", f"write what the latents are after epoch {epoch + 1}"):
+                    self._write_latents(latents)
                 for view in self._views.draw(latents):
                     summaries.image(f"pictures/{view.name}", view.pixels, view.text)
             self._write_points(latents)
             self._train_writer.flush()
 
     def on_train_end(self, logs=None):
-        if self._is_described:
+        if self._epoch != self._looked_at:  # the model as it ends
+            with tf.summary.record_if(True):
+                self._look()
+        if self._has_session:
             with (
                 going_on("TensorBoard", "end the session"),
                 tf.summary.record_if(True),
@@ -174,13 +193,16 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self._rate = self.model.examples_seen / (time.perf_counter() - self._began)
 
     def _describe(self):
-        found = {**descriptions.configuration(self.model), **(self.hparams or {})}
-        with self._train_writer.as_default(step=0):
+        with going_on("TensorBoard", "summarise the model"), self._train_writer.as_default(step=0):
             tf.summary.text("summary", descriptions.summary_as_markdown(self.model))
-            tf.summary.text("configuration", descriptions.as_markdown(self.model, found))
-        with self._run_writer.as_default(step=0):
-            start_session(found, name=os.path.basename(os.path.normpath(self.log_dir)))
-        self._run_writer.flush()
+        with going_on("TensorBoard", "write the configuration"):
+            found = {**descriptions.configuration(self.model), **(self.hparams or {})}
+            with self._run_writer.as_default(step=0):
+                start_session(found, name=os.path.basename(os.path.normpath(self.log_dir)))
+            self._run_writer.flush()
+            self._has_session = True
+            with self._train_writer.as_default(step=0):
+                tf.summary.text("configuration", descriptions.as_markdown(self.model, found))
 
     def _write_scalars(self, epoch, logs):
         vae = self.model
@@ -197,8 +219,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def _write_latents(self, latents):
         """Scalars, histograms and a table of the latents, into the writer that is the default."""
-        tf.summary.scalar("latent/active_units", (latents.activity > ACTIVE_ABOVE).sum())
-        tf.summary.scalar("latent/mutual_information", latents.mutual_information)
+        if len(latents.mean) > 1:  # what one example has does not vary
+            tf.summary.scalar("latent/active_units", (latents.activity > ACTIVE_ABOVE).sum())
+            tf.summary.scalar("latent/mutual_information", self._views.inspector.mutual_information())
         tf.summary.scalar("training/gradient_norm", self._views.inspector.gradient_norm())
         for name, stddev in self._views.sigmas(latents).items():
             for reduce in ("mean", "min", "max"):

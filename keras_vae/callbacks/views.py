@@ -4,10 +4,11 @@ import math
 import statistics
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
 from keras_vae import target
+from keras_vae.callbacks.going_on import going_on
+from keras_vae.layers import DistributionLambda, DistributionLayer, Joint, Masked
 from keras_vae.pictures import Pixels, picture_of
 
 
@@ -39,38 +40,40 @@ class Views:
     """Draws the pictures of a VAE, of the same examples and the same noise each time.
 
     Args:
-        vae: a built `VAE`.
-        inspector: `Inspector` of the examples.
-        shape: what shape to see an x in, if not its own: see `keras_vae.pictures.picture_of`.
+        owner: the callback, of messages.
+        inspector: an `Inspector` of a built `VAE` and the examples.
+        shape: what shape to see an x in, if not its own: see `keras_vae.pictures.picture_of`. Of an x of several parts
+            a dictionary of some of them.
 
     Raises:
         ImportError: there is something to plot, and no matplotlib.
         ValueError: x does not have that shape.
     """
 
-    def __init__(self, vae, inspector, shape=None):
-        self.vae = vae
+    def __init__(self, owner, inspector, shape=None):
+        self.owner = owner
+        self.vae = inspector.vae
         self.inspector = inspector
-        self.shape = shape
-        x = target.pick(inspector.x, vae.target)
-        self.x = parts_of(keras.tree.map_structure(np.asarray, x))
-        self.pictures = {name: picture_of(part.shape[1:], part, shape) for name, part in self.x.items()}
+        self.x = parts_of(target.pick(inspector.x, self.vae.target))
+        self.shapes = {name: shape.get(name) if isinstance(shape, dict) else shape for name in self.x}
+        try:
+            self.pictures = {name: picture_of(x.shape[1:], x, self.shapes[name]) for name, x in self.x.items()}
+        except ValueError as error:
+            raise ValueError(f"{owner}: of `shape`, {shape}: {error}") from None
 
     def draw(self, latents):
-        """A `View` of each kind, and of each part of x, as they are drawn.
+        """A `View` of each kind, and of each part of x, as they are drawn; of one that cannot be, a warning.
 
         Args:
             latents: `Latents` of the examples, as they are now.
         """
         for name in self.pictures:
-            sizes = self.sizes(name)
-            yield self._pairs(name, latents, sizes.pairs)
-            yield self._samples(name, latents, *sizes.samples)
-            yield self._traversal(name, latents, sizes.units, sizes.steps)
-            if latents.prior_mean.size == 2:
-                yield self._manifold(name, latents, sizes.manifold)
-            if self._has_map_of_sigma(name):
-                yield self._sigma(name, latents, sizes.pairs)
+            for make in (self._pairs, self._samples, self._traversal, self._manifold, self._sigma):
+                view = None
+                with going_on(self.owner, f"draw {titled(make.__name__.strip('_'), name)}"):
+                    view = make(name, latents, self.sizes(name))
+                if view is not None:
+                    yield view
 
     def sizes(self, name):
         return IMAGES if isinstance(self.pictures[name], Pixels) else PLOTS
@@ -80,27 +83,27 @@ class Views:
         names = [name for name in self.pictures if getattr(likelihood_layer(self.vae, name), "scale", None) is not None]
         names = [name for name in names if likelihood_layer(self.vae, name).scale.maps]
         found = self.inspector.stddevs(latents.mean[: IMAGES.pairs]) if names else {}
-        return {name: found[name] for name in names}
+        return {name: found[name] for name in names if name in found}
 
     def sprite(self):
         """The examples as one sheet of thumbnails, and the width and height of one: of x's first part."""
         name = next(iter(self.pictures))
         return self.pictures[name].sprite(self.x[name])
 
-    def _pairs(self, name, latents, num):
-        x = self.x[name][:num]
-        pixels = self.pictures[name].pairs(x, self._decoded(name, latents.mean[:num]))
+    def _pairs(self, name, latents, sizes):
+        x = self.x[name][: sizes.pairs]
+        pixels = self.pictures[name].pairs(x, self._decoded(name, latents.mean[: sizes.pairs]))
         return View(titled("reconstructions", name), "originals, and the mean of p(x|z) at the mean of q(z|x)", pixels)
 
-    def _samples(self, name, latents, rows, columns):
-        z = latents.prior_draw
-        z = np.resize(z, (rows * columns, *z.shape[1:]))
-        return View(titled("samples", name), "p(x|z)'s mean at draws of z from the prior", self._grid(name, z, rows))
+    def _samples(self, name, latents, sizes):
+        rows, columns = sizes.samples
+        pixels = self._grid(name, latents.prior_draw[: rows * columns], rows)
+        return View(titled("samples", name), "p(x|z)'s mean at draws of z from the prior", pixels)
 
-    def _traversal(self, name, latents, units, steps):
-        order = most_active(latents)[:units]
-        reach = np.linspace(-REACH, REACH, steps)
-        z = np.tile(latents.mean[0].reshape(-1), (len(order), steps, 1))
+    def _traversal(self, name, latents, sizes):
+        order = most_active(latents)[: sizes.units]
+        reach = np.linspace(-REACH, REACH, sizes.steps)
+        z = np.tile(latents.mean[0].reshape(-1), (len(order), sizes.steps, 1))
         along = latents.prior_mean.reshape(-1)[:, None] + latents.prior_stddev.reshape(-1)[:, None] * reach
         for row, unit in enumerate(order):
             z[row, :, unit] = along[unit]
@@ -110,17 +113,24 @@ class Views:
         )
         return View(titled("traversal", name), text, self._grid(name, z, len(order)))
 
-    def _manifold(self, name, latents, side):
-        quantiles = np.array([statistics.NormalDist().inv_cdf((place + 0.5) / side) for place in range(side)])
+    def _manifold(self, name, latents, sizes):
+        if latents.prior_mean.size != 2:
+            return None
+        places = (np.arange(sizes.manifold) + 0.5) / sizes.manifold
+        quantiles = np.array([statistics.NormalDist().inv_cdf(place) for place in places])
         across, down = np.meshgrid(quantiles, quantiles[::-1])
         z = latents.prior_mean.reshape(-1) + latents.prior_stddev.reshape(-1) * np.stack([across, down], axis=-1)
         text = "p(x|z)'s mean at quantiles of the prior, even in probability: Figure 4 of arXiv 1312.6114"
-        return View(titled("manifold", name), text, self._grid(name, z, side))
+        return View(titled("manifold", name), text, self._grid(name, z, sizes.manifold))
 
-    def _sigma(self, name, latents, num):
-        sigma = self.inspector.stddevs(latents.mean[:num])[name]
+    def _sigma(self, name, latents, sizes):
+        found = self.inspector.stddevs(latents.mean[: sizes.pairs]) if self._has_map_of_sigma(name) else {}
+        sigma = found.get(name)
+        if sigma is None or not np.nanmax(sigma, initial=0.0, where=np.isfinite(sigma)) > 0.0:
+            return None
         # In its own range: what is certain is dark.
-        picture = picture_of(sigma.shape[1:], sigma, self.shape, limits=(0.0, float(np.nanmax(sigma))))
+        limits = 0.0, float(np.max(sigma[np.isfinite(sigma)]))
+        picture = picture_of(sigma.shape[1:], sigma, self.shapes[name], limits=limits)
         columns = math.ceil(len(sigma) / 2)
         rows = -(-len(sigma) // columns)
         sigma = np.resize(sigma, (rows, columns, *sigma.shape[1:]))
@@ -136,7 +146,7 @@ class Views:
 
     def _has_map_of_sigma(self, name):
         scale = getattr(likelihood_layer(self.vae, name), "scale", None)
-        return scale is not None and (scale.maps > 0 or math.prod(scale.value().shape) > 1)
+        return scale is not None and (scale.maps > 0 or np.size(scale.value()) > 1)
 
 
 def parts_of(x):
@@ -161,7 +171,9 @@ def likelihood_layer(vae, part=""):
 
 
 def last_layer(network):
-    """The layer that a network, or one nested in it, ends in."""
-    while getattr(network, "layers", None):
-        network = network.layers[-1]
-    return network
+    """The distribution layer that a network, or one nested in it, ends in; else its last layer."""
+    kinds = DistributionLayer, DistributionLambda, Joint, Masked
+    found = [layer for layer in network._flatten_layers() if isinstance(layer, kinds)]
+    parts = {id(part) for layer in found for part in layer._flatten_layers(include_self=False)}
+    wholes = [layer for layer in found if id(layer) not in parts]
+    return (wholes or list(network._flatten_layers()))[-1]

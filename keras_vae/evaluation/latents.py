@@ -1,7 +1,5 @@
 """What a VAE's latents are used for: how active each is, and how much all together say of x."""
 
-import math
-
 from keras import ops
 
 # Of the variance of a unit's posterior means: Burda, Grosse & Salakhutdinov (arXiv 1509.00519), section 5.2.
@@ -51,5 +49,5 @@ def mutual_information(posterior, z):
     """
     # [n, m]: the density of the n-th draw under the m-th posterior.
     log_densities = posterior.log_prob(ops.expand_dims(z, 1))
-    own = ops.diagonal(log_densities)
-    return ops.mean(own - ops.logsumexp(log_densities, axis=1)) + math.log(log_densities.shape[1])
+    own, size = ops.diagonal(log_densities), ops.cast(ops.shape(z)[0], log_densities.dtype)
+    return ops.mean(own - ops.logsumexp(log_densities, axis=1)) + ops.log(size)

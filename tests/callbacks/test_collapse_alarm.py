@@ -130,11 +130,11 @@ def state_of(vae):
     return [np.asarray(variable.value).copy() for variable in variables_of(vae)]
 
 
-def broken_fit(at, how="forward", x=ROWS, alarm=None, epochs=2, steps=5, jit_compile=False):
+def broken_fit(at, how="forward", x=ROWS, alarm=None, epochs=2, steps=5, jit_compile=False, **kwargs):
     """What is said of a fit that breaks at a step; its history; and the state that it leaves."""
     vae = restarted(how, steps, jit_compile, at)
     options = {} if isinstance(x, types.GeneratorType) else {"batch_size": 8, "shuffle": False}
-    said, history = fit(vae, x, alarm, epochs=epochs, **options)
+    said, history = fit(vae, x, alarm, epochs=epochs, **options, **kwargs)
     vae.encoder.get_layer("breaks").at.assign(0)
     return said, history, state_of(vae)
 
@@ -172,9 +172,15 @@ def test_a_healthy_vae_sets_off_none():
 
 def test_how_many_should_be_active_and_which_examples_are_looked_at_can_be_said():
     """Of a single example over and over no latent is active."""
-    alarm = CollapseAlarm(min_active=2, patience=1, examples=np.repeat(X[:1], 7, axis=0))
-    said, _, _ = broken_fit(0, alarm=alarm, epochs=1)
-    assert len(said) == 1 and "0 of 3 latents active for 1 epochs, of 7 examples; expected at least 2" in said[0]
+    for rows in (40, 31):
+        alarm = CollapseAlarm(min_active=2, patience=1, examples=np.repeat(X[:1], rows, axis=0))
+        said, _, _ = broken_fit(0, alarm=alarm, epochs=1)
+        if rows < 32:
+            assert not said, "too few to tell"
+        else:
+            assert (
+                len(said) == 1 and "0 of 3 latents active for 1 epochs, of 40 examples; expected at least 2" in said[0]
+            )
 
 
 # A variance at its floor
@@ -401,14 +407,18 @@ def test_weights_that_are_not_finite_are_no_posterior_collapse():
 # What is looked at, and when
 
 
-def test_of_a_generator_the_terms_alone_are_watched():
+def test_a_generator_is_watched_and_judged_by_the_steps_run_last():
     def batches():
         while True:
             yield from (X[start : start + 8] for start in range(0, 384, 8))
 
     vae = restarted()
-    said, _ = fit(vae, batches(), CollapseAlarm(patience=1, min_active=4), steps_per_epoch=48, epochs=1)
-    assert said == [], "though no four latents can be active"
+    seen = Every(lambda: vae.first_examples(400))
+    said, _ = fit(vae, batches(), CollapseAlarm(), [seen], steps_per_epoch=50, epochs=1)
+    assert said == []
+    [(x, y)] = seen.found
+    np.testing.assert_array_equal(x, X[np.arange(360, 400) % 384])
+    assert y is None
     vae.optimizer.learning_rate.assign(0.3)
     said, _ = fit(vae, batches(), CollapseAlarm(max_kl=3.0), steps_per_epoch=48, epochs=2)
     assert len(said) == 1 and "KL exploding" in said[0]
@@ -474,6 +484,18 @@ def test_bad_arguments(argument, message):
         CollapseAlarm(**argument)
 
 
+def test_more_latents_than_there_are_cannot_be_active():
+    with pytest.raises(ValueError, match="`min_active` to be at most the number of latents, 3; received: 4"):
+        fit(restarted(), X, CollapseAlarm(min_active=4))
+
+
+def test_x_itself_is_blamed_first():
+    x = ROWS.copy()
+    x[20] = np.nan
+    said, _, _ = broken_fit(0, x=x, epochs=1, check_data=False)
+    assert len(said) == 1 and "batch 2: x itself is not finite" in said[0]
+
+
 def test_a_model_that_is_no_vae_is_refused():
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("adam", "mse")
@@ -489,7 +511,8 @@ def test_a_model_that_is_no_vae_is_refused():
             r"CollapseAlarm: of `examples`: Expected each example .* \(8, 8, 1\); received .*\(5, 5, 1\)",
         ),
         (np.ones((0, 8, 8, 1)), r"CollapseAlarm: expected `examples` to be arrays of as many rows, and at least one"),
-        (1.0, r"CollapseAlarm: expected `examples` to be arrays of as many rows, and at least one"),
+        (1.0, r"CollapseAlarm: expected `examples` to be an array, or a structure of arrays; received a float"),
+        ({"a": X[:3]}, r"CollapseAlarm: expected `examples` of the structure of x, which is \(None, 8, 8, 1\); .*'a'"),
     ],
 )
 def test_examples_that_do_not_fit_are_refused_before_training(examples, message):

@@ -68,6 +68,7 @@ def numpy_bounds(vae, x, rng, num_draws):
     return weights, likelihood, kl
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_and_its_new_row_is_right(example, monkeypatch, tmp_path, capsys):
     real = example.fit, example.score
     arguments = ["--dataset", "freyfaces", "--data-dir", str(tmp_path), "--out", str(tmp_path / "made" / "here")]
