@@ -315,6 +315,7 @@ def test_shuffling_batches_keeps_them_whole():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_validation_split_takes_the_last_rows():
     vae, history = trained(epochs=1, validation_split=0.3, shuffle=False)
     other, expected = trained(X[:35], epochs=1, validation_data=X[35:], shuffle=False)

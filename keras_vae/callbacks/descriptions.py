@@ -24,8 +24,7 @@ def configuration(vae):
         "seed": "none" if vae.seed is None else vae.seed,
     }
     scale = getattr(likelihood_layer(vae), "scale", None)
-    if scale is not None:
-        found["scale"] = type(scale).__name__
+    found["scale"] = "none" if scale is None else type(scale).__name__
     for name, weight in vae.objective.weights.items():
         found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else float(weight)
     optimizer = getattr(vae.optimizer, "inner_optimizer", vae.optimizer)

@@ -50,7 +50,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         labels: `[N]`, of the examples, for the projector. Default: the data's y, if that is one number or word each.
         shape: what shape to see an x in, if not its own: (28, 28, 1) for 784 pixels in a row; of an x of several parts
             a dictionary.
-        hparams: a dictionary of numbers and words to compare runs by, beside the model's configuration.
+        hparams: a dictionary of numbers and words to compare runs by, beside the model's configuration. The table has
+            the columns of the run that TensorBoard meets first: give all runs the same names.
         **kwargs: as of `keras.callbacks.TensorBoard`.
 
     Raises:

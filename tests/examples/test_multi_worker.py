@@ -23,6 +23,7 @@ def run(*args, tf_config=None):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_without_a_place_in_a_cluster_it_says_what_is_expected():
     done = run()
     assert done.returncode == 1
