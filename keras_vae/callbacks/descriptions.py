@@ -43,10 +43,10 @@ def as_markdown(vae, hparams):
     """The configuration as a table, and then all of it as Keras has it."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in hparams.items())
     try:
-        whole = json.dumps(vae.get_config(), indent=2, default=str)
+        whole = f"```json\n{json.dumps(vae.get_config(), indent=2, default=str)}\n```"
     except Exception as error:  # of a network of the user's own, which has none
-        return f"| setting | value |\n| --- | --- |\n{rows}\n\nNo configuration as Keras has it: {error}"
-    return f"| setting | value |\n| --- | --- |\n{rows}\n\n```json\n{whole}\n```"
+        whole = f"No configuration as Keras has it: {error}"
+    return f"| setting | value |\n| --- | --- |\n{rows}\n\n{whole}"
 
 
 def summary_as_markdown(vae):

@@ -118,11 +118,12 @@ class Inspector:
 
     def _encoded(self, x, start):
         posterior = self.vae.encode(x, training=False)
-        return *moments(posterior), posterior.sample(seed=backend.fold_in(tf.constant(SEED), start))
+        seed = backend.seed_for(tf.constant(SEED), "posterior")
+        return *moments(posterior), posterior.sample(seed=backend.fold_in(seed, start))
 
     def _of_prior(self):
         prior = self.vae.prior()
-        return prior.sample(DRAWS, seed=backend.fold_in(tf.constant(SEED), 1)), *moments(prior)
+        return prior.sample(DRAWS, seed=backend.seed_for(tf.constant(SEED), "prior")), *moments(prior)
 
     def _mutual_information(self, x):
         posterior = self.vae.encode(x, training=False)
@@ -145,9 +146,8 @@ class Inspector:
         return self.vae.point_estimate(self.vae.decode(z, training=False))
 
     def _standard_deviations(self, z):
-        likelihood = self.vae.decode(z, training=False)
         found = {}
-        for name, part in parts_of(likelihood).items():
+        for name, part in parts_of(self.vae.decode(z, training=False)).items():
             with contextlib.suppress(NotImplementedError):
                 found[name] = part.stddev()
         return found
@@ -165,9 +165,10 @@ class Inspector:
         return found
 
 
-def parts_of(likelihood):
-    """The parts of a `Joint`'s distribution, by name; what has none is one itself, without a name."""
-    return getattr(likelihood, "parts", None) or {"": likelihood}
+def parts_of(whole):
+    """The parts of an x, or of a `Joint`'s distribution, by name; what has none is one itself, without a name."""
+    parts = whole if isinstance(whole, dict) else getattr(whole, "parts", None)
+    return {"": whole} if parts is None else parts
 
 
 def moments(distribution):

@@ -49,8 +49,10 @@ class Replay:
         variables = [variable for owner in owners for variable in owner.variables] + self.model.metrics_variables
         if len(variables) != len(self.variables):
             self.variables, self.frames = variables, []
-            # Copies: a program may write over the memory that a variable's value is in.
-            copies = lambda: [tf.raw_ops.DeepCopy(x=each.value) for each in variables]  # noqa: E731
+
+            def copies():  # since a program may write over the memory that a variable's value is in
+                return [tf.raw_ops.DeepCopy(x=each.value) for each in variables]
+
             self.read = tf.function(copies, autograph=False)
         # Not across epochs: what lies between is not run again.
         self.frames = [*self.frames[-1:], Frame(self.read(), batch, [])] if batch else [Frame(self.read(), batch, [])]

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vae import target
 from keras_vae.callbacks.going_on import going_on
+from keras_vae.callbacks.inspection import parts_of
 from keras_vae.layers import DistributionLambda, DistributionLayer, Joint, Masked
 from keras_vae.pictures import Pixels, picture_of
 
@@ -80,8 +81,7 @@ class Views:
 
     def sigmas(self, latents):
         """Of each part whose sigma is a function of z, its values for a few examples, `[n, *event]`."""
-        names = [name for name in self.pictures if getattr(likelihood_layer(self.vae, name), "scale", None) is not None]
-        names = [name for name in names if likelihood_layer(self.vae, name).scale.maps]
+        names = [name for name in self.pictures if getattr(self._scale(name), "maps", 0)]
         found = self.inspector.stddevs(latents.mean[: IMAGES.pairs]) if names else {}
         return {name: found[name] for name in names if name in found}
 
@@ -144,14 +144,13 @@ class Views:
     def _decoded(self, name, z):
         return parts_of(self.inspector.decode(z))[name]
 
+    def _scale(self, name):
+        """Where the sigma of a part of x comes from, or None."""
+        return getattr(likelihood_layer(self.vae, name), "scale", None)
+
     def _has_map_of_sigma(self, name):
-        scale = getattr(likelihood_layer(self.vae, name), "scale", None)
+        scale = self._scale(name)
         return scale is not None and (scale.maps > 0 or np.size(scale.value()) > 1)
-
-
-def parts_of(x):
-    """x as a dictionary of its parts; what has none is one itself, without a name."""
-    return x if isinstance(x, dict) else {"": x}
 
 
 def titled(kind, part):
