@@ -18,6 +18,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=["keras_vae.ops", *find_packages(include=["keras_vae", "keras_vae.*"])],
     package_dir={"keras_vae": "keras_vae", "keras_vae.ops": "ops"},
+    package_data={"keras_vae": ["py.typed"]},
     install_requires=[
         # What was installed and tested of every range, and when: README, "Versions".
         "tensorflow>=2.18,<2.22",  # the arrays, autodiff and XLA; 2.18 is the first that TFP 0.25 accepts

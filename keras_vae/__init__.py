@@ -12,7 +12,23 @@ if not pathlib.Path(__file__).with_name("ops").exists():
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
 from keras_vae import callbacks, evaluation, layers, objectives, ops, priors, scales
+from keras_vae.persistence import load_model
 from keras_vae.vae import VAE
 from keras_vae.version import __version__
 
-__all__ = ["VAE", "__version__", "callbacks", "evaluation", "layers", "objectives", "ops", "priors", "scales"]
+__all__ = [
+    "VAE",
+    "__version__",
+    "callbacks",
+    "evaluation",
+    "layers",
+    "load_model",
+    "objectives",
+    "ops",
+    "priors",
+    "scales",
+]
+
+
+def __dir__():
+    return __all__

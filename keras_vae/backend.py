@@ -1,10 +1,11 @@
 """What the backend brings: its TFP, its seeds, its XLA compile.
 
-`datasets`, `blocks`, `replicas` and `export` know TensorFlow too; everything else is written in `keras.ops` and TFP's
+`compat`, `engine`, `data`, `export` and `callbacks` know TensorFlow too. All else is written in `keras.ops` and TFP's
 common interface.
 """
 
 import contextlib
+import functools
 import math
 import threading
 
@@ -20,6 +21,9 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_vae import compat
+from keras_vae.checks import check_seed
+
 tfd = tfp.distributions
 
 # Whether XLA computes a product with a vector in one loop with what makes the matrix: on a CPU, since TensorFlow 2.21.
@@ -34,9 +38,23 @@ _place = threading.local()
 LONGEST_SUM = 1024
 
 
+def program(function, jit_compile=None, input_signature=None):
+    """`function` as a `tf.function`: traced once for each kind of arguments, compiled with XLA if `jit_compile`."""
+    # As a partial, it has no code that it shares with other models': TensorFlow counts tracings by that, and warns.
+    own = functools.partial(function)
+    own.__name__ = getattr(function, "__name__", "program")
+    return tf.function(
+        own,
+        jit_compile=jit_compile,
+        autograph=False,
+        reduce_retracing=True,
+        input_signature=input_signature,
+    )
+
+
 def xla_compile(function):
     """Compiles `function` with XLA: a program of its own in eager and graph code, inlined in an outer program."""
-    compiled = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+    compiled = program(function, jit_compile=True)
 
     def call(*operands):
         return (function if getattr(_place, "is_uncompiled", False) else compiled)(*operands)
@@ -74,6 +92,12 @@ def _set(flag):
         yield
     finally:
         setattr(_place, flag, before)
+
+
+def runs_eagerly():
+    """Whether operations run one by one, here and now, as they are called: where a program may run in their place."""
+    is_plain = tf.executing_eagerly() and not tf.config.functions_run_eagerly() and not compat.in_stateless_scope()
+    return is_plain and not getattr(_place, "is_uncompiled", False)
 
 
 def traced(function, shape, dtype):
@@ -119,7 +143,7 @@ def sum_to_shape_of(value, operand, scale):
     if last:
         sums = sum_last(value, last, scale)
         value, scale = tf.reshape(sums, tf.concat([tf.shape(sums), tf.ones(last, tf.int32)], 0)), 1.0
-    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(value), s1=shape)
+    axes = compat.broadcast_axes(shape, tf.shape(value))
     return tf.reshape(tf.reduce_sum(value * scale, axes), shape)
 
 
@@ -167,15 +191,9 @@ def initial_seed(generator):
     return int(np.asarray(generator.state)[0] % 2**31)
 
 
-def check_seed(seed):
-    """Raises ValueError unless `seed` is an integer."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise ValueError(f"Expected `seed` to be None or an integer; received: {seed!r}")
-
-
 def at_least(least, name, value):
     """`value`, an integer tensor, checked when the program runs."""
-    message = f"Expected `{name}` to be an integer of at least {least}"
+    message = f"Expected `{name}` to be an integer >= {least}"
     with tf.control_dependencies([tf.debugging.assert_greater_equal(value, least, message=message)]):
         return tf.identity(value)
 
@@ -230,7 +248,7 @@ def is_chief(strategy):
     return getattr(strategy.extended, "should_save_summary", True)
 
 
-def agreed(number, strategy=None):
+def same_on_all_workers(number, strategy=None):
     """`number`, an int32, or the first replica's where there are several workers, each of which has its own."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return number

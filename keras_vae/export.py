@@ -10,7 +10,8 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import backend, compat
+from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.signatures import signatures
 
 # What runtimes without random numbers are given, and from which function.
@@ -30,7 +31,7 @@ def export(vae, filepath, format="tf_saved_model", verbose=None):
     if package and not importlib.util.find_spec(package):
         raise ValueError(f'export: format={format!r} needs {package}. To install it: pip install "keras_vae[{format}]"')
     check_free(path, holds)
-    halves = [layer.name for layer in vae._flatten_layers() if "16" in layer.compute_dtype]
+    halves = [layer.name for layer in compat.layers_of(vae) if "16" in layer.compute_dtype]
     if halves and format != "tf_saved_model":
         raise ValueError(
             f"export: expected a model that computes in float32, for format={format!r}; received layers in half "
@@ -76,9 +77,7 @@ def write_litert(vae, path):
 
 def write_onnx(vae, path):
     """A folder with a file for each of the signatures that draw nothing; returns their names."""
-    from keras.src.export.tf2onnx_lib import patch_tf2onnx
-
-    patch_tf2onnx()  # for NumPy 2, as Keras's own export
+    compat.patch_tf2onnx()
     import onnx
     import tf2onnx
 
@@ -123,7 +122,9 @@ def checked(function, inputs):
 
 def no_form_of(vae, format, error):
     """The ValueError for a model with an operation that a format does not have."""
-    families = " and ".join(type(part.layers[-1]).__name__ for part in (vae.encoder, vae.decoder) if part.layers)
+    families = " and ".join(
+        type(layer).__name__ for part in (vae.encoder, vae.decoder) for layer in likelihood_layers(part)
+    )
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return ValueError(f"export: format={format!r} has no form of this model, which ends in {families}: {first}")
 

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import keras
 
-from keras_vae import backend, target
+from keras_vae import backend
+from keras_vae.data.parts import pick
 from keras_vae.evaluation.log_likelihood import draws_for, importance_sampled
+from keras_vae.objectives.forward_pass import point_estimate
 
 
 class Signature(NamedTuple):
@@ -45,7 +47,7 @@ def signatures(vae):
 
     def reconstruct(*parts):
         likelihood = vae.decode(vae.encode(structured(vae, parts)).mean())
-        return named("reconstruction", vae.point_estimate(likelihood))
+        return named("reconstruction", point_estimate(likelihood))
 
     def encode_mean(*parts):
         return moments_of(vae.encode(structured(vae, parts)))
@@ -58,13 +60,13 @@ def signatures(vae):
 
     def decode(z):
         likelihood = vae.decode(z)
-        return {**named("mean", vae.point_estimate(likelihood)), **stddev_of(likelihood)}
+        return {**named("mean", point_estimate(likelihood)), **stddev_of(likelihood)}
 
     def generate(num, seed):
         seed, num = backend.stateless_seed(seed), backend.at_least(1, "num", num)
         likelihood = vae.decode(vae.prior().sample(num, seed=backend.seed_for(seed, "prior")))
         sample = likelihood.sample(seed=backend.seed_for(seed, "event"))
-        return {**named("sample", sample), **named("mean", vae.point_estimate(likelihood))}
+        return {**named("sample", sample), **named("mean", point_estimate(likelihood))}
 
     def score(*parts_and_more):
         *parts, num_samples, seed = parts_and_more
@@ -103,7 +105,7 @@ def inputs_of(vae):
         takes = [by_name.get(path[-1]) for path, _ in keras.tree.flatten_with_path(vae.x_spec)]
     elif len(takes) != len(parts):
         takes = [None] * len(parts)
-    is_scored = {id(part) for part in keras.tree.flatten(target.pick(vae.x_spec, vae.target))}
+    is_scored = {id(part) for part in keras.tree.flatten(pick(vae.x_spec, vae.target))}
     names = names_of(vae.x_spec, [None if take is None else take.name for take in takes])
 
     def dtype_of(part, take):

@@ -23,3 +23,7 @@ __all__ = [
     "negative_binomial_nll",
     "poisson_nll",
 ]
+
+
+def __dir__():
+    return __all__

@@ -3,6 +3,7 @@
 import math
 
 from keras import ops
+
 from keras_vae.ops.fused import fused, saturate
 
 # Bernoulli numbers B_2, B_4, ...: log(sinh(l / 2) / (l / 2)) = sum_k B_2k l^2k / (2k (2k)!), for |l| < 2 pi.

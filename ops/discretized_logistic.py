@@ -3,6 +3,7 @@
 import functools
 
 from keras import ops
+
 from keras_vae.ops.elementary import expm1, log1p_exp_minus
 from keras_vae.ops.fused import clip, fused, saturate
 

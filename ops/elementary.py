@@ -7,6 +7,7 @@ whole range, at a fifth of the cost.
 import math
 
 from keras import ops
+
 from keras_vae.ops.fused import largest
 
 # log(1 + e) / e on [0, 1] to 5e-9, relative: a Remez fit, lowest power first.

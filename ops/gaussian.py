@@ -3,6 +3,7 @@
 import math
 
 from keras import ops
+
 from keras_vae.ops.elementary import exp_minus_1_minus, expm1
 from keras_vae.ops.fused import clip, fused, saturate
 

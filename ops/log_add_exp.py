@@ -1,6 +1,7 @@
 """The smooth maximum of two numbers."""
 
 from keras import ops
+
 from keras_vae.ops.elementary import log1p_exp_minus
 from keras_vae.ops.fused import fused
 

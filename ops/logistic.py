@@ -1,6 +1,7 @@
 """The logistic distribution's negative log-likelihood, in nats."""
 
 from keras import ops
+
 from keras_vae.ops.elementary import log1p_exp_minus
 from keras_vae.ops.fused import clip, fused, saturate
 

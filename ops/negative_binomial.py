@@ -1,12 +1,12 @@
 """The negative binomial distribution's negative log-probability, in nats."""
 
 from keras import ops
+
+from keras_vae import backend
 from keras_vae.ops import poisson
 from keras_vae.ops.fused import clip, fused, saturate, zero_if_finite
 from keras_vae.ops.gamma_function import FAR, digamma_rest, minus_log1p, stirling_rest
 from keras_vae.ops.poisson import impossible_if_negative
-
-from keras_vae import backend
 
 
 def negative_binomial_nll(x, log_mean, log_scale, event_ndims=1):

@@ -3,11 +3,11 @@
 import math
 
 from keras import ops
+
+from keras_vae import backend
 from keras_vae.ops.elementary import exp_minus_1_minus
 from keras_vae.ops.fused import clip, fused, saturate
 from keras_vae.ops.gamma_function import digamma_rest, stirling_rest
-
-from keras_vae import backend
 
 LOG_2PI = math.log(2.0 * math.pi)
 

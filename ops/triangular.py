@@ -4,9 +4,9 @@ import functools
 import math
 
 from keras import ops
-from keras_vae.ops.fused import as_tensor, compute_dtype, largest, sum_to_shape_of, zero_if_finite
 
 from keras_vae import backend
+from keras_vae.ops.fused import as_tensor, compute_dtype, largest, sum_to_shape_of, zero_if_finite
 
 
 def solve_lower(lower, rhs, transpose=False):

@@ -138,10 +138,10 @@ def student_t(name, event_shape, scale, df=None, **kwargs):
 
 
 def continuous_bernoulli(name, event_shape, **kwargs):
-    """A row for `ContinuousBernoulli`."""
+    """A row for `IndependentContinuousBernoulli`."""
     return elementwise(
         f"continuous_bernoulli-{name}",
-        lambda **given: layers.ContinuousBernoulli(event_shape, **given),
+        lambda **given: layers.IndependentContinuousBernoulli(event_shape, **given),
         event_shape,
         lambda distribution: ContinuousBernoulli(float64(distribution.logits)),
         lambda rng, shape: rng.uniform(size=shape),
@@ -150,10 +150,10 @@ def continuous_bernoulli(name, event_shape, **kwargs):
 
 
 def beta(name, event_shape, **kwargs):
-    """A row for `Beta`."""
+    """A row for `IndependentBeta`."""
     return elementwise(
         f"beta-{name}",
-        lambda **given: layers.Beta(event_shape, **given),
+        lambda **given: layers.IndependentBeta(event_shape, **given),
         event_shape,
         lambda distribution: scipy.stats.beta(
             float64(distribution.concentration1), float64(distribution.concentration0)
@@ -316,13 +316,13 @@ CASES = [
     beta("flat", (3,)),
     counts(
         "poisson",
-        layers.Poisson,
+        layers.IndependentPoisson,
         (2, 3),
         lambda distribution: scipy.stats.poisson(np.exp(float64(distribution.log_rate))),
     ),
     counts(
         "negative_binomial",
-        layers.NegativeBinomial,
+        layers.IndependentNegativeBinomial,
         (3,),
         negative_binomial_of,
         scale=scales.PerElement,
@@ -339,7 +339,7 @@ CASES = [
     ),
     levels_row(
         "categorical",
-        layers.Categorical,
+        layers.IndependentCategorical,
         (2, 3),
         lambda distribution: scipy.special.softmax(float64(distribution.logits), axis=-1),
         levels=5,

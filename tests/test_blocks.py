@@ -1,5 +1,6 @@
 """Blocks of steps: what they are made of, how many programs they take, and that nothing shows but the speed."""
 
+import itertools
 import logging
 import re
 import types
@@ -12,7 +13,9 @@ from keras import callbacks
 from small import digits, gaussian_vae
 
 import keras_vae
-from keras_vae.blocks import MOST_STEPS, USUAL_STEPS, BlockFunction, asks_for_batches, steps_at_once
+from keras_vae.engine.arrays import ArrayBlocks
+from keras_vae.engine.block_size import MOST_BATCHES, USUAL_BATCHES, asks_for_batches, batches_per_block
+from keras_vae.engine.blocks import Block, BlockFunction
 
 X = digits()[:50]
 WEIGHTS = np.random.default_rng(0).uniform(0.0, 3.0, size=50).astype("float32")
@@ -81,7 +84,7 @@ def test_fewer_batches_go_through_the_same_program(kind):
             data = {"x": tf.data.Dataset.from_tensor_slices(X[:rows]).batch(5)}
         found = vae.evaluate(**data, verbose=0)
         np.testing.assert_allclose(found, expected.evaluate(X[:rows], batch_size=5, verbose=0), rtol=1e-5)
-    assert list(vae.test_function.room.values()) == [7]
+    assert list(vae.test_function.capacities.values()) == [7]
     assert vae.test_function.program.experimental_get_tracing_count() == 1
 
 
@@ -89,7 +92,7 @@ def test_log_likelihood_is_traced_once_for_any_number_of_samples():
     vae, _ = trained(epochs=1)
     for num_samples in (50, 500, 5000, 777):
         vae.log_likelihood(X, num_samples=num_samples, batch_size=25, verbose=0)
-    (sampler,) = vae._untracked.samplers.values()
+    (sampler,) = vae.log_likelihood_estimator.samplers.values()
     assert sampler.predict_function.experimental_get_tracing_count() == 1
 
 
@@ -115,7 +118,7 @@ def test_each_phase_s_callbacks_see_its_batches(phase, method):
     getattr(vae, method)(X, batch_size=8, verbose=0, callbacks=[watch])
     assert seen == [0, 1, 2, 3, 4, 5, 6]
     function = vae.train_function if phase == "train" else vae.test_function
-    assert sorted(function.room.values()) == [1, 6]
+    assert sorted(function.capacities.values()) == [1, 6]
 
 
 def test_batches_are_asked_for_by_phase():
@@ -178,27 +181,27 @@ def feed(num_batches=None, batch_size=100, example_size=784):
 
 @pytest.mark.parametrize(
     "num_batches, expected",
-    [(600, USUAL_STEPS), (None, USUAL_STEPS), (7, 7), (1, 1), (469, 47), (64, 32)],
+    [(600, USUAL_BATCHES), (None, USUAL_BATCHES), (7, 7), (1, 1), (469, 47), (64, 32)],
 )
 def test_a_block_divides_the_epoch_where_it_can(num_batches, expected):
     """Of 469 = 7 x 67 batches, 47 a block leave one too few in the tenth."""
-    assert steps_at_once(feed(num_batches), example_work=10**5) == expected
+    assert batches_per_block(feed(num_batches), example_work=10**5) == expected
 
 
 def test_a_block_is_what_it_was_if_that_will_do():
-    assert steps_at_once(feed(469), 10**5, before=25) == 25
-    assert steps_at_once(feed(469), 10**5, before=7) == 47
-    assert steps_at_once(feed(7), 10**5, before=25) == 7
+    assert batches_per_block(feed(469), 10**5, before=25) == 25
+    assert batches_per_block(feed(469), 10**5, before=7) == 47
+    assert batches_per_block(feed(7), 10**5, before=25) == 7
 
 
 def test_a_block_is_bounded_by_memory_work_and_the_steps_asked_for():
-    assert steps_at_once(feed(600, example_size=224 * 224 * 3), 10**6) == 1
-    assert steps_at_once(feed(600), 10**9) == 1
-    assert steps_at_once(feed(600), 10**6, bounds=(24, None)) == 24
-    assert steps_at_once(feed(600), 10**6, bounds=(30, 45)) == 15
-    assert steps_at_once(feed(600), 10**6, bounds=(101,)) == 1
-    assert steps_at_once(feed(None, example_size=None), 10**6) == 1
-    assert all(steps_at_once(feed(num), 10**6) <= MOST_STEPS for num in range(1, 300))
+    assert batches_per_block(feed(600, example_size=224 * 224 * 3), 10**6) == 1
+    assert batches_per_block(feed(600), 10**9) == 1
+    assert batches_per_block(feed(600), 10**6, bounds=(24, None)) == 24
+    assert batches_per_block(feed(600), 10**6, bounds=(30, 45)) == 15
+    assert batches_per_block(feed(600), 10**6, bounds=(101,)) == 1
+    assert batches_per_block(feed(None, example_size=None), 10**6) == 1
+    assert all(batches_per_block(feed(num), 10**6) <= MOST_BATCHES for num in range(1, 300))
 
 
 @pytest.mark.parametrize(
@@ -250,29 +253,35 @@ def test_the_summary_says_how_steps_are_compiled(capsys):
 # What the batches hold.
 
 
-def rows_of(block):
-    """The rows of a block of one array that count, in order."""
-    full = block.batches[0].numpy()[: int(block.steps)]
-    return np.concatenate([full.reshape(-1, *full.shape[2:]), *block.rest[0].numpy()])
+def rows_of(element):
+    """The rows of an element of one array, a block or a batch, that count, in order."""
+    if not isinstance(element, Block):
+        return element[0].numpy()
+    full = element.batches[0].numpy()[: element.num_batches]
+    rest = [] if element.rest is None else element.rest[0].numpy()
+    return np.concatenate([full.reshape(-1, *full.shape[2:]), *rest])
 
 
-def epochs_of(dataset, num_elements, epochs=2):
-    elements = [rows_of(element) for element in dataset.take(num_elements * epochs)]
+def first_of(blocks, num):
+    return [rows_of(element) for element in itertools.islice(iter(blocks), num)]
+
+
+def epochs_of(blocks, num_elements, epochs=2):
+    elements = first_of(blocks, num_elements * epochs)
     return [np.concatenate(elements[i * num_elements : (i + 1) * num_elements]) for i in range(epochs)]
 
 
 def test_an_epoch_is_every_row_once_in_an_order_of_its_own():
     rows = np.arange(103)
-    dataset = keras_vae.datasets.array_dataset((rows,), 10, 4, True, seed=3)
-    first, second = epochs_of(dataset, 3)
+    first, second = epochs_of(ArrayBlocks((rows,), 10, 4, True, seed=3), 3)
     np.testing.assert_array_equal(np.sort(first), rows)
     np.testing.assert_array_equal(np.sort(second), rows)
     assert np.mean(first == rows) < 0.1 and np.mean(first == second) < 0.1
-    again, _ = epochs_of(keras_vae.datasets.array_dataset((rows,), 10, 4, True, seed=3), 3)
+    again, _ = epochs_of(ArrayBlocks((rows,), 10, 4, True, seed=3), 3)
     np.testing.assert_array_equal(first, again)
-    other, _ = epochs_of(keras_vae.datasets.array_dataset((rows,), 10, 4, True, seed=4), 3)
+    other, _ = epochs_of(ArrayBlocks((rows,), 10, 4, True, seed=4), 3)
     assert np.mean(first == other) < 0.1
-    unshuffled, _ = epochs_of(keras_vae.datasets.array_dataset((rows,), 10, 4, False, seed=3), 3)
+    unshuffled, _ = epochs_of(ArrayBlocks((rows,), 10, 4, False, seed=3), 3)
     np.testing.assert_array_equal(unshuffled, rows)
 
 
@@ -281,15 +290,13 @@ def test_an_order_follows_from_the_number_of_the_first_batch(at_once):
     """Of 80 rows in batches of 10, from batch 8 on: the second epoch of a run from 0; from 12 on, its second half."""
     rows = np.arange(80)
 
-    def read(first, elements, goes_on=False):
-        dataset = keras_vae.datasets.array_dataset((rows,), 10, at_once, True, 3, lambda: first, goes_on)
-        read = [rows_of(element) if at_once else element[0] for element in dataset.take(elements)]
-        return np.concatenate(read)
+    def read(first, elements, continues=False):
+        return np.concatenate(first_of(ArrayBlocks((rows,), 10, at_once, True, 3, lambda: first, continues), elements))
 
     an_epoch = 2 if at_once else 8
     run = read(0, 3 * an_epoch)
     np.testing.assert_array_equal(read(8, 2 * an_epoch), run[80:])
-    np.testing.assert_array_equal(read(12, an_epoch, goes_on=True), run[120:200])
+    np.testing.assert_array_equal(read(12, an_epoch, continues=True), run[120:200])
     assert sorted(read(12, an_epoch)) == sorted(rows)  # an epoch of its own
 
 
@@ -297,8 +304,7 @@ def test_orders_are_uniform():
     """Where each of ten rows ends up, over 4,000 orders, by chi-square at a false-alarm rate of 1e-5."""
     from scipy import stats
 
-    dataset = keras_vae.datasets.array_dataset((np.arange(10),), 10, 1, True, seed=0)
-    orders = np.stack([rows_of(element) for element in dataset.take(4000)])
+    orders = np.stack(first_of(ArrayBlocks((np.arange(10),), 10, 1, True, seed=0), 4000))
     counts = np.stack([np.bincount(orders[:, place], minlength=10) for place in range(10)])
     statistic = np.sum((counts - 400.0) ** 2 / 400.0)
     assert stats.chi2.sf(statistic, 81) > 1e-5
@@ -306,7 +312,7 @@ def test_orders_are_uniform():
 
 def test_shuffling_batches_keeps_them_whole():
     rows = np.arange(103)
-    first, second = epochs_of(keras_vae.datasets.array_dataset((rows,), 10, 4, "batch", seed=3), 3)
+    first, second = epochs_of(ArrayBlocks((rows,), 10, 4, "batch", seed=3), 3)
     for epoch in (first, second):
         batches = epoch[:100].reshape(10, 10)
         np.testing.assert_array_equal(batches - batches[:, :1], np.tile(np.arange(10), (10, 1)))
@@ -384,7 +390,7 @@ def test_batches_that_cannot_be_stacked_are_left_to_keras_and_it_is_said(caplog)
     seen = []
     function = BlockFunction(
         types.SimpleNamespace(steps_per_execution=5),
-        step=None,
+        step=lambda batch: {},
         jit_compile=False,
         fallback=lambda iterator: seen.extend(iterator) or {"loss": len(seen)},
         make_ready=None,

@@ -22,7 +22,7 @@ from keras_vae.layers import Impute, IndependentBernoulli, IndependentNormal, Jo
 
 X = digits()[:20]
 FAMILIES = {type(case.make()).__name__: case for case in CASES}
-AT_ONCE = {"NegativeBinomial"}
+AT_ONCE = {"IndependentNegativeBinomial"}
 
 
 def exported(vae, folder):
@@ -293,7 +293,7 @@ OTHERS = {
     "gaussian": gaussian_vae,
     "bernoulli": bernoulli_vae,
     "levels": lambda: vae_of(keras_vae.layers.DiscretizedLogistic((8, 8, 1), levels=17, activation="sigmoid")),
-    "counts": lambda: vae_of(keras_vae.layers.NegativeBinomial((8, 8, 1))),
+    "counts": lambda: vae_of(keras_vae.layers.IndependentNegativeBinomial((8, 8, 1))),
     "laplace": lambda: vae_of(keras_vae.layers.IndependentLaplace((8, 8, 1))),
     "logistic": lambda: vae_of(keras_vae.layers.IndependentLogistic((8, 8, 1), scale=keras_vae.scales.Shared())),
 }
@@ -373,9 +373,9 @@ def test_inputs_of_another_shape_or_dtype_are_refused_by_name(bad, gaussian):
 
 def test_a_number_of_samples_that_is_none_is_refused(gaussian):
     score = loaded_from(gaussian[1])["score"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`num_samples` to be an integer of at least 1"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`num_samples` to be an integer >= 1"):
         score(x=X, num_samples=0, seed=0)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`num` to be an integer of at least 1"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`num` to be an integer >= 1"):
         loaded_from(gaussian[1])["generate"](num=-1, seed=0)
 
 

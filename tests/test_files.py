@@ -241,7 +241,7 @@ def with_version(file, version):
 
 @pytest.mark.parametrize("version", ["9.9.0", "0.2.0", "1.0.0rc1"])
 def test_a_file_of_a_newer_version_says_what_to_do(version, file, monkeypatch):
-    monkeypatch.setattr(keras_vae.vae, "__version__", "0.1.0")
+    monkeypatch.setattr(keras_vae.persistence, "__version__", "0.1.0")
     message = (
         rf"The model 'vae' was saved by keras_vae {version}, which is newer than the installed 0\.1\.0: "
         "pip install --upgrade keras_vae"
@@ -252,7 +252,7 @@ def test_a_file_of_a_newer_version_says_what_to_do(version, file, monkeypatch):
 
 @pytest.mark.parametrize("version", [None, "0.0.7", "0.1.0", "0.1.9"])
 def test_files_of_versions_that_are_no_newer_are_read(version, file, monkeypatch):
-    monkeypatch.setattr(keras_vae.vae, "__version__", "0.1.0")
+    monkeypatch.setattr(keras_vae.persistence, "__version__", "0.1.0")
     vae = keras.saving.load_model(with_version(file, version))
     assert vae.get_config()["version"] == "0.1.0"
 

@@ -1,6 +1,7 @@
 """The shape of the house: which way the imports run, which files know TensorFlow, what is public, what is shipped."""
 
 import ast
+import importlib
 import importlib.metadata
 import pathlib
 import re
@@ -11,52 +12,46 @@ import zipfile
 import pytest
 
 import keras_vae
+from keras_vae.backend import tfd
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# A room may import from the rooms to its right.
+# A room may import from the rooms that it names.
 ARROWS = {
-    "backend": set(),
     "version": set(),
-    "target": set(),
-    "support": set(),
-    "datasets": set(),
-    "ops": {"backend"},
-    "scales": {"ops", "backend"},
-    "contract": {"backend"},
-    "layers": {"scales", "support", "ops", "backend"},
-    "priors": {"layers"},
-    "objectives": {"contract", "backend"},
+    "checks": set(),
+    "compat": set(),
     "pictures": set(),
-    "data_check": {"contract", "support", "target", "datasets"},
-    "feeding": {"data_check", "datasets"},
-    "random_state": set(),
-    "blocks": {"datasets"},
-    "replicas": {"backend"},
-    "evaluation": {"replicas", "backend"},
-    "training": {
-        "random_state",
-        "feeding",
-        "blocks",
-        "replicas",
-        "objectives",
-        "data_check",
-        "contract",
-        "target",
-        "backend",
-    },
-    "signatures": {"evaluation", "target", "backend"},
-    "export": {"signatures", "backend"},
+    "backend": {"checks", "compat"},
+    "ops": {"backend"},
+    "data": {"backend"},
+    "scales": {"ops", "checks"},
+    "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
+    "priors": {"layers", "backend", "checks"},
+    "objectives": {"backend", "checks"},
+    "engine": {"data", "backend", "compat"},
+    "evaluation": {"engine", "data", "backend", "checks", "compat"},
+    "building": {"objectives", "data", "backend", "compat"},
+    "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
+    "trainer": {"terms", "engine", "data", "checks", "compat"},
+    "persistence": {"version"},
+    "signatures": {"evaluation", "objectives", "data", "backend"},
+    "export": {"signatures", "layers", "backend", "compat"},
     "vae": {
-        *("export", "random_state", "training", "evaluation", "priors", "objectives", "layers"),
-        *("data_check", "contract", "datasets", "target", "backend", "version"),
+        *("trainer", "persistence", "export", "evaluation", "priors", "objectives"),
+        *("layers", "data", "backend", "checks"),
     },
     "callbacks": {
-        *("vae", "pictures", "evaluation", "objectives", "layers", "contract", "target", "backend"),
+        *("vae", "pictures", "evaluation", "objectives", "layers", "engine", "data"),
+        *("backend", "checks", "compat"),
     },
 }
 
-KNOW_TENSORFLOW = {f"keras_vae/{name}.py" for name in ("backend", "datasets", "blocks", "replicas", "export")}
+# Where TensorFlow is named: files, or whole rooms.
+KNOW_TENSORFLOW = {"backend", "compat", "export", "engine", "callbacks", "data/kinds", "data/dataset_check"}
+
+# `_replace` and the like are public: of a NamedTuple.
+NAMED_TUPLE = {"_replace", "_asdict", "_fields"}
 
 
 def sources():
@@ -95,12 +90,59 @@ def test_the_arrows_have_no_cycle():
 
 
 def test_tensorflow_is_named_in_few_files():
-    naming = {
-        str(path.relative_to(ROOT))
-        for path in sources()
-        if any(re.match(r"tensorflow|tf_keras", name) for name in imports(path)) and "callbacks" not in path.parts
-    }
-    assert naming <= KNOW_TENSORFLOW
+    naming = [path for path in sources() if any(re.match(r"tensorflow|tf_keras", name) for name in imports(path))]
+    named = {path.relative_to(ROOT / "keras_vae").with_suffix("") for path in naming}
+    assert {str(path) for path in named if path.parts[0] not in KNOW_TENSORFLOW} <= KNOW_TENSORFLOW
+
+
+def classes():
+    """Every class of the library, those that are not public among them."""
+    for path in sources():
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(("keras_vae", *parts) if parts[0] == "ops" else parts).removesuffix(".__init__")
+        for value in vars(importlib.import_module(name)).values():
+            if isinstance(value, type) and value.__module__ == name:
+                yield value
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def test_private_names_of_other_packages_are_named_in_compat_alone():
+    """No attribute of another's that begins with an underscore, no module of Keras's source, no raw operation."""
+    trees = {path: ast.parse(path.read_text()) for path in sources() if path.name != "compat.py"}
+    ours = set(NAMED_TUPLE)
+    for node in (node for tree in trees.values() for node in ast.walk(tree)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            ours.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            ours.add(node.attr)
+    for path, tree in trees.items():
+        found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr)}
+        assert found <= ours, f"{path.name} names {found - ours}"
+        assert not [name for name in imports(path) if name.startswith("keras.src")], path.name
+        assert "raw_ops" not in path.read_text(), path.name
+
+
+def test_private_methods_of_other_packages_are_overridden_in_compat_alone():
+    """But for those of TFP's distributions, which its guide to subclassing asks for."""
+    for cls in classes():
+        if cls.__module__ == "keras_vae.compat" or issubclass(cls, tfd.Distribution):
+            continue
+        others = [base for base in cls.__mro__ if not base.__module__.startswith("keras_vae")]
+        # What Python itself puts on an abstract or a named class is no one's.
+        taken = {name for base in others for name in vars(base) if is_private(name)} - NAMED_TUPLE
+        overridden = {
+            name for name in vars(cls) if is_private(name) and not name.startswith(("_abc_", "_tf_", "_fields"))
+        }
+        assert not taken & overridden, f"{cls.__module__}.{cls.__name__} overrides {taken & overridden}"
+
+
+def test_files_are_short():
+    lines = sorted(len(path.read_text().splitlines()) for path in sources())
+    assert lines[-1] <= 300 and lines[len(lines) // 2] <= 150
+    assert len((ROOT / "keras_vae/vae.py").read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize(
@@ -114,13 +156,13 @@ def test_tensorflow_is_named_in_few_files():
         keras_vae.ops,
         keras_vae.callbacks,
         keras_vae.evaluation,
-        keras_vae.pictures,
     ],
 )
 def test_what_is_public_exists_and_is_documented(module):
     for name in module.__all__:
         value = getattr(module, name)
         assert isinstance(value, str) or value.__doc__, f"{module.__name__}.{name} has no docstring"
+    assert dir(module) == sorted(module.__all__)  # and what is not for users does not look as if it were
 
 
 def test_it_is_the_installed_package_that_is_tested():

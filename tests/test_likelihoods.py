@@ -12,11 +12,11 @@ from checks import dtype_policy
 
 import keras_vae
 from keras_vae import layers, scales
-from keras_vae.support import Support
+from keras_vae.data.support import Support
 
 FAMILIES = {type(case.make()).__name__: case for case in CASES}  # one row each
 # And in one XLA program; a layer's own checks have all families there.
-IN_MIXED_PRECISION = ("ContinuousBernoulli", "DiscretizedLogisticMixture", "ZeroInflatedNegativeBinomial")
+IN_MIXED_PRECISION = ("IndependentContinuousBernoulli", "DiscretizedLogisticMixture", "ZeroInflatedNegativeBinomial")
 
 
 def data_of(case):
@@ -60,12 +60,12 @@ def test_a_vae_of_every_family_trains_scores_draws_and_comes_back(family, tmp_pa
 
 OUTSIDE = {
     "IndependentBernoulli": (-0.5, r"x in \[0, 1\]; received -0.5"),
-    "ContinuousBernoulli": (1.5, r"x in \[0, 1\]; received 1.5"),
-    "Beta": (0.0, r"0 < x < 1, both ends excluded; received 0.0 at .*Squeeze x a little"),
-    "Poisson": (-1, "counts: whole numbers from 0 on; received -1"),
-    "NegativeBinomial": (2.5, "counts: whole numbers from 0 on; received 2.5"),
+    "IndependentContinuousBernoulli": (1.5, r"x in \[0, 1\]; received 1.5"),
+    "IndependentBeta": (0.0, r"0 < x < 1, both ends excluded; received 0.0 at .*Squeeze x a little"),
+    "IndependentPoisson": (-1, "counts: whole numbers from 0 on; received -1"),
+    "IndependentNegativeBinomial": (2.5, "counts: whole numbers from 0 on; received 2.5"),
     "ZeroInflatedNegativeBinomial": (-3, "counts: whole numbers from 0 on; received -3"),
-    "Categorical": (5, "whole numbers from 0 to 4; received 5"),
+    "IndependentCategorical": (5, "whole numbers from 0 to 4; received 5"),
     "DiscretizedLogistic": (20, "whole numbers from 0 to 19; received 20"),
     "DiscretizedLogisticMixture": (0.5, "whole numbers from 0 to 19; received 0.5"),
 }
@@ -95,9 +95,9 @@ def test_data_outside_the_support_is_named_before_training(family):
     "layer",
     [
         layers.IndependentBernoulli,
-        layers.ContinuousBernoulli,
-        layers.Beta,
-        layers.Poisson,
+        layers.IndependentContinuousBernoulli,
+        layers.IndependentBeta,
+        layers.IndependentPoisson,
         layers.DiscretizedLogisticMixture,
     ],
     ids=lambda layer: layer.__name__,
@@ -108,8 +108,8 @@ def test_a_scale_for_a_family_that_has_none_is_refused(layer):
 
 
 def test_the_optimal_scale_of_counts_is_refused():
-    with pytest.raises(ValueError, match="NegativeBinomial: expected a scale that is fixed or learned"):
-        layers.NegativeBinomial(3, scale=scales.Optimal())
+    with pytest.raises(ValueError, match="IndependentNegativeBinomial: expected a scale that is fixed or learned"):
+        layers.IndependentNegativeBinomial(3, scale=scales.Optimal())
 
 
 # What families say beside their density.
@@ -128,7 +128,7 @@ def test_the_mode_and_the_cdf_of_extra_zeros_know_of_them():
 
 
 def test_counts_of_an_extreme_spread_have_a_finite_mean_and_draws():
-    layer = layers.NegativeBinomial(2, projection=False)
+    layer = layers.IndependentNegativeBinomial(2, projection=False)
     distribution = layer(np.array([[1e4, 30.0, 1e4, 60.0]], "float32"))
     np.testing.assert_allclose(distribution.mean(), np.exp([[30.0, 30.0]]), rtol=1e-5)
     assert np.isfinite(distribution.sample(100, seed=0)).all()
@@ -136,7 +136,7 @@ def test_counts_of_an_extreme_spread_have_a_finite_mean_and_draws():
 
 @pytest.mark.parametrize("x", [7.0, -1.0, 0.5, np.nan])
 def test_what_is_no_level_has_no_probability(x):
-    distribution = layers.Categorical(2, levels=3)(np.ones((1, 4), "float32"))
+    distribution = layers.IndependentCategorical(2, levels=3)(np.ones((1, 4), "float32"))
     assert distribution.log_prob(np.array([[1.0, x]], "float32"))[0] == -np.inf
 
 
@@ -152,8 +152,8 @@ def test_moments_of_many_levels_do_not_cancel():
     [
         (layers.IndependentBernoulli(1)(np.ones((1, 1))).support, 200.0, "Pixels in 0..255"),
         (layers.IndependentBernoulli(1)(np.ones((1, 1))).support, 1.5, "outside.$"),
-        (layers.Beta(1)(np.ones((1, 1))).support, 1.02, "Squeeze x a little"),
-        (layers.Categorical(1, levels=2)(np.ones((1, 1))).support, 2.0, "Levels are counted from 0"),
+        (layers.IndependentBeta(1)(np.ones((1, 1))).support, 1.02, "Squeeze x a little"),
+        (layers.IndependentCategorical(1, levels=2)(np.ones((1, 1))).support, 2.0, "Levels are counted from 0"),
     ],
     ids=str,
 )
@@ -162,7 +162,7 @@ def test_the_advice_is_of_the_family(support, x, advice):
 
 
 def test_a_number_that_is_rounded_to_an_open_end_is_refused():
-    beta = layers.Beta(1)(np.ones((1, 1))).support
+    beta = layers.IndependentBeta(1)(np.ones((1, 1))).support
     x = np.array([0.5, 1.0 - 1e-10])
     assert beta.for_dtype("float64", "float64").error(x, "x") is None
     assert "first of 1 value(s) outside" in str(beta.for_dtype("float64", "float32").error(x, "x"))
@@ -181,4 +181,4 @@ def test_a_number_that_is_rounded_to_an_open_end_is_refused():
     ids=lambda support: support.words,
 )
 def test_some_value_is_inside(support):
-    assert not support.outside(np.array([support.some_value])).any()
+    assert not support.outside(np.array([support.valid_value])).any()

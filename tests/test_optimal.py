@@ -23,6 +23,14 @@ FAMILIES = {
 }
 
 
+def train_on(layer, features, x):
+    """Scores a training batch and takes what its sigma was fitted to, as a step does; log p."""
+    distribution, fits = layer(features, training=True).fitted_to(x)
+    for fit in fits:
+        fit.commit()
+    return distribution.log_prob(x)
+
+
 def scipys(family, loc, sigma):
     frozen = FAMILIES[family][1]
     return scipy.stats.t(4.0, loc, sigma) if frozen is None else frozen(loc, sigma)
@@ -49,7 +57,7 @@ def test_a_training_batch_is_scored_with_the_sigma_of_greatest_likelihood(family
         sigma = best(family, residual)
     else:
         sigma = np.array([[best(family, residual[..., channel]) for channel in range(2)]])
-    log_prob = layer(FEATURES, training=True).log_prob(X)
+    log_prob = train_on(layer, FEATURES, X)
     np.testing.assert_allclose(log_prob, scipys(family, loc, sigma).logpdf(X).sum(axis=(1, 2)), rtol=2e-5)
     # The first batch is the estimate: an average of one.
     np.testing.assert_allclose(layer.scale.value(), sigma, rtol=2e-5)
@@ -67,7 +75,7 @@ def test_of_levels_it_is_that_of_greatest_likelihood_too():
         return -np.log(np.take_along_axis(levels, x.astype(int)[..., None], axis=-1)).sum()
 
     found = scipy.optimize.minimize_scalar(nll, bounds=(-6, 1), method="bounded", options={"xatol": 1e-10})
-    np.testing.assert_allclose(-distribution.log_prob(x).numpy().sum(), found.fun, rtol=1e-9)
+    np.testing.assert_allclose(-train_on(layer, FEATURES, x).numpy().sum(), found.fun, rtol=1e-9)
     np.testing.assert_allclose(scale.value(), np.exp(found.x), rtol=1e-6)
 
 
@@ -75,7 +83,7 @@ def test_what_is_scored_outside_training_has_the_estimate_that_training_left():
     layer = layers.IndependentNormal((3, 2), scale=scales.Optimal())
     before = layer(FEATURES).stddev().numpy()
     np.testing.assert_allclose(before, np.ones_like(before), rtol=1e-6)
-    layer(FEATURES, training=True).log_prob(X)
+    train_on(layer, FEATURES, X)
     kept = float(layer.scale.value())
     layer(FEATURES).log_prob(100 * X)
     assert float(layer.scale.value()) == kept
@@ -86,7 +94,7 @@ def test_the_estimate_is_an_unbiased_moving_average():
     layer = layers.IndependentNormal((3, 2), scale=scales.Optimal(momentum=0.75, floor=1e-9))
     squares = []
     for factor in (1.0, 3.0, 2.0):
-        layer(FEATURES, training=True).log_prob(factor * X)
+        train_on(layer, FEATURES, factor * X)
         squares.append(np.mean((factor * X - np.float64(layer(FEATURES).mean())) ** 2))
     weights = 0.25 * 0.75 ** np.array([2, 1, 0])
     expected = np.sqrt(np.dot(weights, squares) / weights.sum())
@@ -96,7 +104,7 @@ def test_the_estimate_is_an_unbiased_moving_average():
 def test_data_that_is_fitted_exactly_meets_the_floor():
     layer = layers.IndependentNormal((3, 2), scale=scales.Optimal(floor=0.01))
     exact = layer(FEATURES).mean().numpy()
-    log_prob = layer(FEATURES, training=True).log_prob(exact)
+    log_prob = train_on(layer, FEATURES, exact)
     np.testing.assert_allclose(log_prob, scipy.stats.norm(exact, 0.01).logpdf(exact).sum(axis=(1, 2)), rtol=1e-4)
 
 
@@ -148,14 +156,14 @@ def test_a_column_that_a_batch_never_shows_leaves_its_estimate_alone():
     for step in range(40):
         x = rng.normal(0, 2.0, (256, 3)).astype("float32")
         x[:, 2] = x[:, 2] if step % 2 else np.nan
-        layer(np.zeros((256, 3), "float32"), training=True).log_prob(x)
+        train_on(layer, np.zeros((256, 3), "float32"), x)
     np.testing.assert_allclose(scale.value(), np.full(3, 2.0), rtol=0.06)  # 5 standard errors
 
 
 def test_a_column_that_was_never_shown_keeps_its_first_estimate():
     layer = layers.Masked(layers.IndependentNormal(2, scale=scales.Optimal(axis=-1), projection=False))
     x = np.stack([np.full(8, 3.0), np.full(8, np.nan)], axis=-1).astype("float32")
-    layer(np.zeros((8, 2), "float32"), training=True).log_prob(x)
+    train_on(layer, np.zeros((8, 2), "float32"), x)
     np.testing.assert_allclose(layer.likelihood.scale.value(), [3.0, 1.0], rtol=1e-5)
 
 
@@ -163,5 +171,5 @@ def test_a_number_that_is_not_finite_is_not_taken():
     scale = scales.Optimal()
     scale.build(())
     for log_sigma in (0.5, np.nan, np.inf, 0.5):
-        scale.fit(keras.ops.convert_to_tensor(log_sigma, "float32"))
+        scale.observe(keras.ops.convert_to_tensor(log_sigma, "float32"))
     np.testing.assert_allclose(scale.value(), np.exp(0.5), rtol=1e-5)

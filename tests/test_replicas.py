@@ -1,4 +1,4 @@
-"""Several devices: runs `two_devices.py` in a process of its own, with two logical CPUs."""
+"""Several devices: runs `processes/two_devices.py` in a process of its own, with two logical CPUs."""
 
 import pathlib
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parent / "processes"
 
 
 @pytest.mark.parametrize("marked", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])

@@ -16,7 +16,7 @@ from small import digits, gaussian_vae
 
 import keras_vae
 
-SCRIPT = pathlib.Path(__file__).with_name("resumed.py")
+SCRIPT = pathlib.Path(__file__).with_name("processes") / "resumed.py"
 # From a file, with what it takes to do so and nothing else.
 REST = """
 import sys, keras, keras_vae, numpy

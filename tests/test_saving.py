@@ -49,7 +49,7 @@ SCALED = {
     "IndependentLaplace": {},
     "IndependentLogistic": {},
     "IndependentStudentT": {},
-    "NegativeBinomial": {},
+    "IndependentNegativeBinomial": {},
     "ZeroInflatedNegativeBinomial": {},
     "DiscretizedLogistic": {"levels": 5},
     "MultivariateNormalLowRank": {"rank": 2},
@@ -67,11 +67,11 @@ def of_every_scale(layer):
 def of_what_takes_no_scale():
     likelihoods = {
         "image": layers.DiscretizedLogisticMixture((2, 2, 1), levels=5, components=2),
-        "count": layers.Masked(layers.Poisson(2)),
-        "kind": layers.Categorical((), levels=3),
+        "count": layers.Masked(layers.IndependentPoisson(2)),
+        "kind": layers.IndependentCategorical((), levels=3),
         "switch": layers.IndependentBernoulli((2, 1)),
-        "share": layers.Beta(2),
-        "grey": layers.ContinuousBernoulli((2, 2)),
+        "share": layers.IndependentBeta(2),
+        "grey": layers.IndependentContinuousBernoulli((2, 2)),
     }
     x = {
         name: np.full((3, *layer.event_shape), 0.5 if name in ("share", "grey") else 1.0, "float32")

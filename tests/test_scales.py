@@ -23,7 +23,7 @@ NOT_POSITIVE_NUMBERS = [0, 0.0, -1.0, math.inf, -math.inf, math.nan, "1", None, 
 
 def refusal(owner, name, value):
     """The whole message, as a pattern."""
-    return re.escape(f"{owner}: expected `{name}` (of a scale) to be a positive, finite number; received: {value!r}")
+    return re.escape(f"{owner}: expected `{name}` to be a positive, finite number; received: {value!r}")
 
 
 # Values.
@@ -34,7 +34,7 @@ def test_fixed_is_its_value(value):
     scale = scales.Fixed(value)
     assert scale.value() == float(value)
     assert float(scale.log_scale()) == pytest.approx(math.log(value), rel=1e-14, abs=1e-14)
-    assert scale.maps == 0
+    assert scale.parameters_per_element == 0
     scale.build((3,))
     assert scale.weights == []
 
@@ -71,7 +71,11 @@ def test_a_scales_weights():
     assert [weight.shape for weight in shared.weights] == [()]
     assert [weight.shape for weight in per_dimension.weights] == [(2, 3)]
     assert per_element.weights == []
-    assert (shared.maps, per_dimension.maps, per_element.maps) == (0, 0, 1)
+    assert (
+        shared.parameters_per_element,
+        per_dimension.parameters_per_element,
+        per_element.parameters_per_element,
+    ) == (0, 0, 1)
 
 
 @every_free

@@ -433,7 +433,7 @@ def test_a_distribution_with_more_than_one_batch_axis():
 
 def test_a_posterior_without_gradients():
     message = refused([layers.Flatten(), IndependentBernoulli(2)], [IndependentNormal((8, 8, 1))])
-    assert "end in a reparameterized distribution" in message and "received FusedBernoulli" in message
+    assert "end in a reparameterized distribution" in message and "received IndependentBernoulliDistribution" in message
 
 
 def test_an_objective_whose_terms_are_not_its_weights():

@@ -35,7 +35,7 @@ def workers(num, folder, *args):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
             environment |= {"TF_CONFIG": json.dumps(task)} if num > 1 else {}
-            command = [sys.executable, HERE / "worker.py", folder / f"{index}.json", *args]
+            command = [sys.executable, HERE / "processes/worker.py", folder / f"{index}.json", *args]
             with (folder / f"{index}.log").open("a") as log:
                 processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         yield processes

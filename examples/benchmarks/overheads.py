@@ -21,7 +21,7 @@ import tensorflow as tf
 from contestants import CONTESTANTS
 from workloads import WORKLOADS
 
-from keras_vae.data_check import DataCheck
+from keras_vae.data.data_check import DataCheck
 
 ROUNDS, EPOCHS = 5, 6
 IMPORT = (

@@ -5,3 +5,7 @@ from keras_vae.callbacks.gallery import Gallery
 from keras_vae.callbacks.tensorboard import TensorBoard
 
 __all__ = ["CollapseAlarm", "Gallery", "TensorBoard"]
+
+
+def __dir__():
+    return __all__

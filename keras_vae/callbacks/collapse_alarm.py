@@ -1,17 +1,16 @@
 """Warns, once and in words, of what goes wrong while a VAE trains."""
 
 import math
-import numbers
 import warnings
 
 import keras
 import numpy as np
 
-from keras_vae import contract
-from keras_vae.callbacks.examples import check_vae, examples_for, inspector_for
-from keras_vae.callbacks.going_on import going_on
+from keras_vae.callbacks.examples import Watching, check_vae, inspector_for
 from keras_vae.callbacks.not_finite import Replay
 from keras_vae.callbacks.views import likelihood_layer
+from keras_vae.callbacks.warn_instead import warn_instead
+from keras_vae.checks import check_flag, check_integer, is_number
 from keras_vae.evaluation import ACTIVE_ABOVE
 
 # A sigma, which approaches its floor smoothly, is at it within this factor.
@@ -20,7 +19,7 @@ NEAR = 1.1
 FEWEST = 32
 
 
-class CollapseAlarm(keras.callbacks.Callback):
+class CollapseAlarm(Watching, keras.callbacks.Callback):
     """Warns when training goes wrong in one of four ways, once for each in a `fit`, and says what to do.
 
     - **Posterior collapse**: fewer than `min_active` latents are active, for `patience` epochs in a row. A latent is
@@ -50,15 +49,12 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     def __init__(self, min_active=None, patience=3, max_kl=20.0, stop=False, examples=None):
         super().__init__()
-        check = contract.check_positive_integer
-        if isinstance(max_kl, bool) or not isinstance(max_kl, numbers.Real) or not max_kl > 0:
+        if not is_number(max_kl) or not max_kl > 0:
             raise ValueError(f"CollapseAlarm: expected `max_kl` to be a positive number; received: {max_kl!r}")
-        self.min_active = None if min_active is None else check("CollapseAlarm", "min_active", min_active)
-        self.patience = check("CollapseAlarm", "patience", patience)
+        self.min_active = None if min_active is None else check_integer("CollapseAlarm", "min_active", min_active)
+        self.patience = check_integer("CollapseAlarm", "patience", patience)
         self.max_kl = max_kl
-        if not isinstance(stop, bool):
-            raise ValueError(f"CollapseAlarm: expected `stop` to be True or False; received: {stop!r}")
-        self.stop = stop
+        self.stop = check_flag("CollapseAlarm", "stop", stop)
         self.examples = examples
 
     def set_model(self, model):
@@ -72,16 +68,13 @@ class CollapseAlarm(keras.callbacks.Callback):
                     f"CollapseAlarm: expected `min_active` to be at most the number of latents, {latents}; received: "
                     f"{self.min_active}"
                 )
-            self._find_examples()
+            self.find_examples()
         self._replay = Replay(model)
         self._given = set()  # alarms
         self._epochs_of_few, self._kl_before = 0, None
 
-    def _find_examples(self):
-        """Makes ready to judge by examples, if there are some by now."""
-        x, _ = examples_for("CollapseAlarm", self.model, self.examples)
-        if x is not None:
-            self._inspector = inspector_for("CollapseAlarm", self.model, x, self.examples)
+    def look_at(self, x, labels):
+        self._inspector = inspector_for("CollapseAlarm", self.model, x, self.examples)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -106,10 +99,10 @@ class CollapseAlarm(keras.callbacks.Callback):
             self._explain("weights by its end.")
         if "not finite" in self._given:
             return  # all else follows from it
-        with going_on("CollapseAlarm", f"look at epoch {epoch + 1}"):
+        with warn_instead("CollapseAlarm", f"look at epoch {epoch + 1}"):
             self._check_kl(logs.get("kl"))
             if self._inspector is None:
-                self._find_examples()
+                self.find_examples()
             if self._inspector is not None:
                 latents = self._inspector.latents()
                 self._check_activity(latents)
@@ -119,7 +112,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         """Warns of what is not finite: of where it came from, or of what was found without."""
         if "not finite" in self._given:
             return
-        with going_on("CollapseAlarm", "run the last batches again"):
+        with warn_instead("CollapseAlarm", "run the last batches again"):
             found = self._replay.explain(put_back=self.stop) or found
         self._warn("not finite", f"in epoch {self._epoch + 1}, {found}")
         if self.stop:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 from keras import ops
 
+from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
 from keras_vae.objectives.base import Schedule
@@ -29,7 +30,7 @@ def configuration(vae):
         found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else float(weight)
     optimizer = getattr(vae.optimizer, "inner_optimizer", vae.optimizer)
     found["optimizer"] = type(optimizer).__name__
-    rate = getattr(optimizer, "_learning_rate", None)
+    rate = compat.learning_rate_of(optimizer)
     found["learning rate"] = type(rate).__name__ if isinstance(rate, Schedule) else short(optimizer.learning_rate)
     return found
 

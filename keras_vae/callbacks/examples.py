@@ -7,12 +7,97 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_vae import contract, target
-from keras_vae.callbacks.going_on import going_on
 from keras_vae.callbacks.inspection import Inspector
+from keras_vae.callbacks.warn_instead import warn_instead
+from keras_vae.data import contract, kinds
+from keras_vae.data.parts import pick
 from keras_vae.vae import VAE
 
 MOST_NUMBERS = 2**25  # of examples that nobody asked for
+
+
+class FitData:
+    """The data that a `fit` is at work on, as it was given: where a callback finds examples that it was not given.
+
+    Args:
+        training, validation: `(x, y)` each; validation may be None.
+    """
+
+    def __init__(self, training, validation=None):
+        self.training, self.validation = training, validation
+
+    def first_examples(self, vae, num):
+        """The first `num` that `fit` validates on, or else, if they are arrays, trains on.
+
+        Of a stream that it trains on, which only training reads, they are those of the steps that were run last.
+
+        Returns:
+            x and y, structures of NumPy arrays of at most `num` rows; y is None where there are no labels. Both are
+            None where there are none, as yet or at all.
+        """
+        found = (None, None) if self.validation is None else first_examples(*self.validation, num)
+        if found[0] is None and kinds.holds_arrays(self.training[0]):
+            found = first_examples(*self.training, num)
+        return (vae.engine.last_examples(num), None) if found[0] is None else found
+
+
+def first_examples(x, y, num):
+    """The first `num` examples of data as `fit` takes them: x and y, structures of NumPy arrays, or None.
+
+    Both are None for data that can be read but once, or is of a kind that only Keras knows.
+    """
+    if kinds.holds_arrays(x):
+        return _rows(x, num), None if y is None else _rows(y, num)
+    batches = []
+    if kinds.is_dataset(x):
+        batches = iter(x)
+    elif isinstance(x, keras.utils.PyDataset):
+        batches = (x[index] for index in range(x.num_batches or 1))
+    found, count = [], 0
+    for batch in batches:
+        parts = keras.utils.unpack_x_y_sample_weight(batch)[:2]
+        found.append(parts)
+        count += keras.tree.flatten(parts[0])[0].shape[0]
+        if count >= num:
+            break
+    if not found:
+        return None, None
+    parts = zip(*found, strict=True)
+    return tuple(None if part[0] is None else _rows(_joined(part), num) for part in parts)
+
+
+def _rows(arrays, num):
+    return keras.tree.map_structure(lambda array: np.asarray(array[:num]), arrays)
+
+
+def _joined(batches):
+    return keras.tree.map_structure(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches)
+
+
+class Watching:
+    """A callback that looks at examples: those that it was given, or else some of the data that `fit` is at work on.
+
+    A subclass has `examples`, x or None, and perhaps `labels`; and defines `look_at(x, labels)`, called when examples
+    are found.
+    """
+
+    labels = None
+    fit_data = None
+
+    def on_fit_data(self, training, validation=None):
+        """Called by `VAE.fit`, before it begins, with the data that it was given: `(x, y)` each."""
+        self.fit_data = FitData(training, validation)
+
+    def find_examples(self):
+        """Looks for examples, and hands them to `look_at`, if there are some by now."""
+        owner = type(self).__name__
+        x, labels = examples_for(owner, self.model, self.examples, self.fit_data, self.labels)
+        if x is not None:
+            self.look_at(x, labels)
+
+    def on_train_end(self, logs=None):
+        self.fit_data = None
+        super().on_train_end(logs)
 
 
 def check_vae(owner, model):
@@ -40,13 +125,14 @@ def check_writable(owner, name, folder):
         ) from None
 
 
-def examples_for(owner, vae, given, labels=None, num=512):
+def examples_for(owner, vae, given, data=None, labels=None, num=512):
     """What a callback looks at: what it was given, or else the first of the data that `fit` validates or trains on.
 
     Args:
         owner: of the error messages.
         vae: the `VAE`.
         given: x, as the encoder takes it, or None.
+        data: a `FitData`, or None.
         labels: one for each example, or None for what `fit` has, if that is one number or word each.
         num: how many to take of data not `given`, or fewer where that is much memory.
 
@@ -61,7 +147,7 @@ def examples_for(owner, vae, given, labels=None, num=512):
         if vae.x_spec is not None:
             sizes = [math.prod(size or 1 for size in part.shape[1:]) for part in keras.tree.flatten(vae.x_spec)]
             num = max(1, min(num, MOST_NUMBERS // max(1, sum(sizes))))
-        x, y = vae.first_examples(num)
+        x, y = (None, None) if data is None else data.first_examples(vae, num)
         if x is None:
             return None, None
         if labels is None:
@@ -101,7 +187,7 @@ def _check(owner, vae, x):
         ) from None
     if vae.event_shape is not None:
         try:
-            contract.check_event(vae.event_shape, target.pick(x, vae.target), "example")
+            contract.check_event(vae.event_shape, pick(x, vae.target), "example")
         except ValueError as error:
             raise ValueError(f"{owner}: of `examples`: {error}") from None
 
@@ -118,7 +204,7 @@ def inspector_for(owner, vae, x, given):
     except Exception as error:
         if given is not None:
             raise ValueError(f"{owner}: expected `examples` that the encoder takes: {error}") from error
-        with going_on(owner, "look at the data's first examples, and goes without: give examples=..."):
+        with warn_instead(owner, "look at the data's first examples, and goes without: give examples=..."):
             raise
         return None
     return inspector

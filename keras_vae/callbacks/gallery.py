@@ -2,14 +2,15 @@
 
 import keras
 
-from keras_vae import backend, contract
+from keras_vae import backend
 from keras_vae.callbacks import projector, summaries
-from keras_vae.callbacks.examples import check_vae, check_writable, examples_for, inspector_for
-from keras_vae.callbacks.going_on import going_on
+from keras_vae.callbacks.examples import Watching, check_vae, check_writable, inspector_for
 from keras_vae.callbacks.views import Views
+from keras_vae.callbacks.warn_instead import warn_instead
+from keras_vae.checks import check_integer
 
 
-class Gallery(keras.callbacks.Callback):
+class Gallery(Watching, keras.callbacks.Callback):
     """Writes the pictures that `TensorBoard` shows as PNG files, `reconstructions-0010.png` after the tenth epoch.
 
     `reconstructions` beside the originals, `samples` of the prior, a `traversal` of the latents, the `manifold` if
@@ -32,7 +33,7 @@ class Gallery(keras.callbacks.Callback):
     def __init__(self, folder="gallery", freq=1, examples=None, shape=None):
         super().__init__()
         self.folder = str(folder)
-        self.freq = contract.check_positive_integer("Gallery", "freq", freq)
+        self.freq = check_integer("Gallery", "freq", freq)
         self.examples = examples
         self.shape = shape
 
@@ -45,12 +46,10 @@ class Gallery(keras.callbacks.Callback):
             return
         check_writable("Gallery", "folder", self.folder)
         if model.built:
-            self._find_examples()
+            self.find_examples()
 
-    def _find_examples(self):
-        """Makes ready to draw examples, if there are some by now."""
-        x, _ = examples_for("Gallery", self.model, self.examples)
-        inspector = None if x is None else inspector_for("Gallery", self.model, x, self.examples)
+    def look_at(self, x, labels):
+        inspector = inspector_for("Gallery", self.model, x, self.examples)
         if inspector is not None:
             self._views = Views("Gallery", inspector, self.shape)
 
@@ -62,14 +61,15 @@ class Gallery(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._epoch != self._drawn:  # the model as it ends
             self._draw()
+        super().on_train_end(logs)
 
     def _draw(self):
         epoch = self._drawn = self._epoch
         if not self._draws:
             return
-        with going_on("Gallery", f"draw the pictures of epoch {epoch + 1}"):
+        with warn_instead("Gallery", f"draw the pictures of epoch {epoch + 1}"):
             if self._views is None:
-                self._find_examples()
+                self.find_examples()
             if self._views is None:
                 return
             for view in self._views.draw(self._views.inspector.latents()):

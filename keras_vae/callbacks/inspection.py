@@ -11,8 +11,9 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.evaluation import activity, mutual_information, unit_kl
-from keras_vae.layers.wrapped import Wrapped
+from keras_vae.layers.delegate import Delegate
 from keras_vae.objectives.base import weight_at
+from keras_vae.objectives.forward_pass import point_estimate
 
 # At once: of bytes of x, of numbers in what grows with the square of the examples, of what costs a training step.
 MOST_BYTES, MOST_NUMBERS, MOST_GRADIENTS = 2**24, 2**22, 128
@@ -98,7 +99,7 @@ class Inspector:
         return self._of_decoder(self._scales, z)
 
     def _program(self, function, signature=None):
-        traced = tf.function(function, autograph=False, input_signature=signature, reduce_retracing=True)
+        traced = backend.program(function, input_signature=signature)
 
         def run(*tensors):
             # While it is traced: ops compile nothing, and what is assigned to a variable goes nowhere.
@@ -143,7 +144,7 @@ class Inspector:
         return tf.linalg.global_norm([ops.cast(each, "float32") for each in gradients if each is not None])
 
     def _point_estimates(self, z):
-        return self.vae.point_estimate(self.vae.decode(z, training=False))
+        return point_estimate(self.vae.decode(z, training=False))
 
     def _standard_deviations(self, z):
         found = {}
@@ -155,7 +156,7 @@ class Inspector:
     def _sigmas(self, z):
         found = {}
         for name, part in parts_of(self.vae.decode(z, training=False)).items():
-            part = part.distribution if isinstance(part, Wrapped) else part
+            part = part.distribution if isinstance(part, Delegate) else part
             if not hasattr(part, "loc") or getattr(getattr(part, "support", None), "is_integer", False):
                 continue
             if hasattr(part, "log_variance"):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import backend, compat
 from keras_vae.backend import tfd
 
 
@@ -17,12 +17,12 @@ class Frame(NamedTuple):
     Attributes:
         state: of all variables, from before it.
         batch: the number of its first batch in the epoch.
-        runs: what its program was given: each a stack of batches, how many of them count, and perhaps one more.
+        blocks: the `Block`s that it ran.
     """
 
     state: list
     batch: int
-    runs: list
+    blocks: list
 
 
 class Replay:
@@ -41,7 +41,7 @@ class Replay:
 
     def before(self, batch):
         """Keeps the state from before this batch of an epoch."""
-        if not hasattr(self.model.train_function, "latest") or not self.model.built:
+        if self.model.engine.last_blocks() is None or not self.model.built:
             return  # steps that run one by one, or none yet
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -49,18 +49,14 @@ class Replay:
         variables = [variable for owner in owners for variable in owner.variables] + self.model.metrics_variables
         if len(variables) != len(self.variables):
             self.variables, self.frames = variables, []
-
-            def copies():  # since a program may write over the memory that a variable's value is in
-                return [tf.raw_ops.DeepCopy(x=each.value) for each in variables]
-
-            self.read = tf.function(copies, autograph=False)
+            self.read = backend.program(lambda: compat.copies_of(variables))
         # Not across epochs: what lies between is not run again.
         self.frames = [*self.frames[-1:], Frame(self.read(), batch, [])] if batch else [Frame(self.read(), batch, [])]
 
     def after(self):
         """Keeps the batches that were run."""
         if self.frames:
-            self.frames[-1].runs.extend(self.model.train_function.latest)
+            self.frames[-1].blocks.extend(self.model.engine.last_blocks())
 
     def explain(self, put_back):
         """Where it came from, in words; None where the batches cannot be run again.
@@ -68,7 +64,7 @@ class Replay:
         Args:
             put_back: whether to leave the model in the state from before the batch at fault, else as it is.
         """
-        if not self.frames or not self.frames[-1].runs:
+        if not self.frames or not self.frames[-1].blocks:
             return None
         now = self.read()
         try:
@@ -78,7 +74,7 @@ class Replay:
                 self._set(now)
 
     def _explain(self):
-        steps = [step for frame in self.frames for step in steps_of(frame.runs)]
+        steps = [step for frame in self.frames for step in steps_of(frame.blocks)]
         first = self.frames[0].batch
         good = self._good_steps(len(steps))
         self._run(good)
@@ -110,12 +106,13 @@ class Replay:
         """Runs so many steps from the first state on; whether all terms, as averaged since, are finite."""
         self._set(self.frames[0].state)
         logs = {}
-        for block, size, *rest in (run for frame in self.frames for run in frame.runs):
+        for block in (block for frame in self.frames for block in frame.blocks):
             if steps <= 0:
                 break
-            rest = rest if steps > size else []
-            logs = self.model.train_function.program(block, tf.constant(min(steps, size)), *rest)
-            steps -= size + len(rest)
+            size = block.num_batches
+            part = block._replace(num_batches=min(steps, size), rest=block.rest if steps > size else None)
+            logs = self.model.engine.run_again(part)
+            steps -= size + (block.rest is not None)
         return all(np.isfinite(np.asarray(logs[name])) for name in self.model.objective.weights if name in logs)
 
     def _unchanged(self, look, x):
@@ -165,10 +162,11 @@ class Replay:
         return "a step that left weights which are not finite, of gradients that are."
 
 
-def steps_of(runs):
+def steps_of(blocks):
     """x of each batch that was run."""
-    for block, size, *rest in runs:
-        for stack, index in [(block, index) for index in range(size)] + [(each, 0) for each in rest]:
+    for block in blocks:
+        rest = [] if block.rest is None else [(block.rest, 0)]
+        for stack, index in [(block.batches, index) for index in range(block.num_batches)] + rest:
             x, _, _ = keras.utils.unpack_x_y_sample_weight(stack)
             yield keras.tree.map_structure(lambda part, index=index: part[index], x)
 
@@ -177,7 +175,7 @@ def steps_of(runs):
 def watched(model):
     """A list that fills, within, with the layers whose outputs are not finite, in the order in which they are made."""
     bad = []
-    layers = list(model._flatten_layers(include_self=False))
+    layers = compat.layers_of(model, include_self=False)
 
     def watch(layer, call):
         def watching(*args, **kwargs):

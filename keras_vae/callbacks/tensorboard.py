@@ -5,21 +5,21 @@ import math
 import os
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import backend, compat
 from keras_vae.callbacks import descriptions, projector, summaries
-from keras_vae.callbacks.examples import check_vae, check_writable, examples_for, inspector_for
-from keras_vae.callbacks.going_on import going_on
+from keras_vae.callbacks.examples import Watching, check_vae, check_writable, inspector_for
 from keras_vae.callbacks.hparams import check_hparams, end_session, start_session
-from keras_vae.callbacks.views import Views, titled
+from keras_vae.callbacks.views import Views, part_title
+from keras_vae.callbacks.warn_instead import warn_instead
+from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
 from keras_vae.objectives.base import Schedule, weight_at
 
 
-class TensorBoard(keras.callbacks.TensorBoard):
+class TensorBoard(Watching, compat.TensorBoard):
     """`keras.callbacks.TensorBoard`, and beside it what one asks of a VAE while it trains.
 
     Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time, and writes, to the run
@@ -67,10 +67,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 'install it: pip install "keras_vae[tensorboard]"'
             )
         super().__init__(log_dir, **kwargs)
-        if isinstance(vae_freq, bool) or not hasattr(vae_freq, "__index__") or vae_freq < 0:
-            raise ValueError(f"TensorBoard: expected `vae_freq` to be an integer >= 0; received: {vae_freq!r}")
         check_hparams(hparams)
-        self.vae_freq = vae_freq
+        self.vae_freq = check_integer("TensorBoard", "vae_freq", vae_freq, least=0)
         self.examples = examples
         self.labels = labels
         self.shape = shape
@@ -91,34 +89,20 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._began = self._rate = None
         self._epoch = self._looked_at = None
         if self._looks and model.built:
-            self._find_examples()
+            self.find_examples()
 
-    def _find_examples(self):
-        """Makes ready to look at examples, if there are some by now."""
-        self._x, self._labels = examples_for("TensorBoard", self.model, self.examples, self.labels)
-        inspector = None if self._x is None else inspector_for("TensorBoard", self.model, self._x, self.examples)
+    def look_at(self, x, labels):
+        self._x, self._labels = x, labels
+        inspector = inspector_for("TensorBoard", self.model, x, self.examples)
         if inspector is not None:
             self._views = Views("TensorBoard", inspector, self.shape)
 
-    # What Keras writes to; of several workers only the chief writes.
-    @property
-    def _train_writer(self):
-        return super()._train_writer if self._is_chief else tf.summary.create_noop_writer()
+    def writes(self):
+        return self._is_chief  # of several workers it alone
 
-    @property
-    def _val_writer(self):
-        return super()._val_writer if self._is_chief else tf.summary.create_noop_writer()
-
-    def _start_trace(self):
-        if self._is_chief:
-            super()._start_trace()
-
-    @property
     def _run_writer(self):
         """Of the folder itself, where HParams looks for what its sub-folders, the runs, have in common."""
-        if "run" not in self._writers:
-            self._writers["run"] = tf.summary.create_file_writer(self.log_dir)
-        return self._writers["run"]
+        return self.writer_of("run", self.log_dir)
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
@@ -126,16 +110,16 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_test_begin(self, logs=None):
         self._note_rate()  # while the count is training's still
-        with going_on("TensorBoard", "begin its summaries of validation"):
+        with warn_instead("TensorBoard", "begin its summaries of validation"):
             super().on_test_begin(logs)
 
     def on_test_end(self, logs=None):
-        with going_on("TensorBoard", "write its summaries of validation"), tf.summary.record_if(True):
+        with warn_instead("TensorBoard", "write its summaries of validation"), tf.summary.record_if(True):
             super().on_test_end(logs)
 
-    def _write_keras_model_train_graph(self):
-        with going_on("TensorBoard", "write the graph of a training step"), tf.summary.record_if(True):
-            super()._write_keras_model_train_graph()
+    def write_graph_of_training(self):
+        with warn_instead("TensorBoard", "write the graph of a training step"), tf.summary.record_if(True):
+            super().write_graph_of_training()
 
     def on_epoch_end(self, epoch, logs=None):
         self._note_rate()
@@ -143,7 +127,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self._write_epoch(epoch, logs or {})
 
     def _write_epoch(self, epoch, logs):
-        with going_on("TensorBoard", f"write Keras's summaries of epoch {epoch + 1}"):
+        with warn_instead("TensorBoard", f"write Keras's summaries of epoch {epoch + 1}"):
             super().on_epoch_end(epoch, logs)
         if not self._looks:
             return
@@ -151,7 +135,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if not self._is_described:
             self._is_described = True
             self._describe()
-        with going_on("TensorBoard", f"write scalars of epoch {epoch + 1}"):
+        with warn_instead("TensorBoard", f"write scalars of epoch {epoch + 1}"):
             self._write_scalars(epoch, logs)
         if epoch % self.vae_freq == 0:
             self._look()
@@ -160,19 +144,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
         """Looks at the examples, as they are after the last epoch."""
         epoch = self._looked_at = self._epoch
         if self._views is None and (self._x is None or self.examples is not None):
-            with going_on("TensorBoard", "find examples"):
-                self._find_examples()
+            with warn_instead("TensorBoard", "find examples"):
+                self.find_examples()
         if self._views is None:
             return
-        with going_on("TensorBoard", f"look at the examples after epoch {epoch + 1}"):
+        with warn_instead("TensorBoard", f"look at the examples after epoch {epoch + 1}"):
             latents = self._views.inspector.latents()
-            with self._train_writer.as_default(step=epoch):
-                with going_on("TensorBoard", f"write what the latents are after epoch {epoch + 1}"):
+            with self.train_writer().as_default(step=epoch):
+                with warn_instead("TensorBoard", f"write what the latents are after epoch {epoch + 1}"):
                     self._write_latents(latents)
                 for view in self._views.draw(latents):
                     summaries.image(f"pictures/{view.name}", view.pixels, view.text)
             self._write_points(latents)
-            self._train_writer.flush()
+            self.train_writer().flush()
 
     def on_train_end(self, logs=None):
         if self._epoch != self._looked_at:  # the model as it ends
@@ -180,42 +164,42 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 self._look()
         if self._has_session:
             with (
-                going_on("TensorBoard", "end the session"),
+                warn_instead("TensorBoard", "end the session"),
                 tf.summary.record_if(True),
-                self._run_writer.as_default(step=0),
+                self._run_writer().as_default(step=0),
             ):
                 end_session()
-        with going_on("TensorBoard", "end its files"):
+        with warn_instead("TensorBoard", "end its files"):
             super().on_train_end(logs)
 
     def _note_rate(self):
         """Examples a second of the epoch's training, once, before validation begins."""
         if self._began is not None and self._rate is None:
-            self._rate = self.model.examples_seen / (time.perf_counter() - self._began)
+            self._rate = self.model.examples_seen() / (time.perf_counter() - self._began)
 
     def _describe(self):
-        with going_on("TensorBoard", "summarise the model"), self._train_writer.as_default(step=0):
+        with warn_instead("TensorBoard", "summarise the model"), self.train_writer().as_default(step=0):
             tf.summary.text("summary", descriptions.summary_as_markdown(self.model))
-        with going_on("TensorBoard", "write the configuration"):
+        with warn_instead("TensorBoard", "write the configuration"):
             found = {**descriptions.configuration(self.model), **(self.hparams or {})}
-            with self._run_writer.as_default(step=0):
+            with self._run_writer().as_default(step=0):
                 start_session(found, name=os.path.basename(os.path.normpath(self.log_dir)))
-            self._run_writer.flush()
+            self._run_writer().flush()
             self._has_session = True
-            with self._train_writer.as_default(step=0):
+            with self.train_writer().as_default(step=0):
                 tf.summary.text("configuration", descriptions.as_markdown(self.model, found))
 
     def _write_scalars(self, epoch, logs):
         vae = self.model
         bits = 1.0 / (math.log(2.0) * dimensions(vae.event_shape))
-        with self._train_writer.as_default(step=epoch):
+        with self.train_writer().as_default(step=epoch):
             tf.summary.scalar("epoch_bits_per_dimension", -logs["elbo"] * bits)
             tf.summary.scalar("training/examples_per_second", self._rate)
             for name, weight in vae.objective.weights.items():
                 if isinstance(weight, Schedule):
                     tf.summary.scalar(f"weight/{name}", weight_at(weight, vae.iteration))
         if "val_elbo" in logs:
-            with self._val_writer.as_default(step=epoch):
+            with self.validation_writer().as_default(step=epoch):
                 tf.summary.scalar("epoch_bits_per_dimension", -logs["val_elbo"] * bits)
 
     def _write_latents(self, latents):
@@ -226,7 +210,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         tf.summary.scalar("training/gradient_norm", self._views.inspector.gradient_norm())
         for name, stddev in self._views.sigmas(latents).items():
             for reduce in ("mean", "min", "max"):
-                tf.summary.scalar(titled(f"likelihood/stddev_{reduce}", name), getattr(np, reduce)(stddev))
+                tf.summary.scalar(part_title(f"likelihood/stddev_{reduce}", name), getattr(np, reduce)(stddev))
         summaries.histogram("latent/kl", latents.kl.mean(axis=0))
         summaries.histogram("latent/mean", latents.mean)
         summaries.histogram("latent/stddev", latents.stddev)
@@ -239,7 +223,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if self._sprite is None:
             pixels, size = self._views.sprite()
             self._sprite = summaries.png(pixels).numpy(), size
-        projector.write(self._train_dir, "posterior_means", points, self._labels, self._sprite)
+        projector.write(self.train_folder(), "posterior_means", points, self._labels, self._sprite)
 
 
 def dimensions(event_shape):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_vae import target
-from keras_vae.callbacks.going_on import going_on
+from keras_vae import compat
 from keras_vae.callbacks.inspection import parts_of
-from keras_vae.layers import DistributionLambda, DistributionLayer, Joint, Masked
+from keras_vae.callbacks.warn_instead import warn_instead
+from keras_vae.data.parts import pick
+from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.pictures import Pixels, picture_of
 
 
@@ -55,7 +56,7 @@ class Views:
         self.owner = owner
         self.vae = inspector.vae
         self.inspector = inspector
-        self.x = parts_of(target.pick(inspector.x, self.vae.target))
+        self.x = parts_of(pick(inspector.x, self.vae.target))
         self.shapes = {name: shape.get(name) if isinstance(shape, dict) else shape for name in self.x}
         try:
             self.pictures = {name: picture_of(x.shape[1:], x, self.shapes[name]) for name, x in self.x.items()}
@@ -71,7 +72,7 @@ class Views:
         for name in self.pictures:
             for make in (self._pairs, self._samples, self._traversal, self._manifold, self._sigma):
                 view = None
-                with going_on(self.owner, f"draw {titled(make.__name__.strip('_'), name)}"):
+                with warn_instead(self.owner, f"draw {part_title(make.__name__.strip('_'), name)}"):
                     view = make(name, latents, self.sizes(name))
                 if view is not None:
                     yield view
@@ -81,7 +82,7 @@ class Views:
 
     def sigmas(self, latents):
         """Of each part whose sigma is a function of z, its values for a few examples, `[n, *event]`."""
-        names = [name for name in self.pictures if getattr(self._scale(name), "maps", 0)]
+        names = [name for name in self.pictures if getattr(self._scale(name), "parameters_per_element", 0)]
         found = self.inspector.stddevs(latents.mean[: IMAGES.pairs]) if names else {}
         return {name: found[name] for name in names if name in found}
 
@@ -93,12 +94,14 @@ class Views:
     def _pairs(self, name, latents, sizes):
         x = self.x[name][: sizes.pairs]
         pixels = self.pictures[name].pairs(x, self._decoded(name, latents.mean[: sizes.pairs]))
-        return View(titled("reconstructions", name), "originals, and the mean of p(x|z) at the mean of q(z|x)", pixels)
+        return View(
+            part_title("reconstructions", name), "originals, and the mean of p(x|z) at the mean of q(z|x)", pixels
+        )
 
     def _samples(self, name, latents, sizes):
         rows, columns = sizes.samples
         pixels = self._grid(name, latents.prior_draw[: rows * columns], rows)
-        return View(titled("samples", name), "p(x|z)'s mean at draws of z from the prior", pixels)
+        return View(part_title("samples", name), "p(x|z)'s mean at draws of z from the prior", pixels)
 
     def _traversal(self, name, latents, sizes):
         order = most_active(latents)[: sizes.units]
@@ -111,7 +114,7 @@ class Views:
             f"a row a unit, most active first, from {-REACH:g} to {REACH:g} standard deviations of the prior, with the "
             "others at the first example's mean"
         )
-        return View(titled("traversal", name), text, self._grid(name, z, len(order)))
+        return View(part_title("traversal", name), text, self._grid(name, z, len(order)))
 
     def _manifold(self, name, latents, sizes):
         if latents.prior_mean.size != 2:
@@ -121,7 +124,7 @@ class Views:
         across, down = np.meshgrid(quantiles, quantiles[::-1])
         z = latents.prior_mean.reshape(-1) + latents.prior_stddev.reshape(-1) * np.stack([across, down], axis=-1)
         text = "p(x|z)'s mean at quantiles of the prior, even in probability: Figure 4 of arXiv 1312.6114"
-        return View(titled("manifold", name), text, self._grid(name, z, sizes.manifold))
+        return View(part_title("manifold", name), text, self._grid(name, z, sizes.manifold))
 
     def _sigma(self, name, latents, sizes):
         found = self.inspector.stddevs(latents.mean[: sizes.pairs]) if self._has_map_of_sigma(name) else {}
@@ -135,7 +138,7 @@ class Views:
         rows = -(-len(sigma) // columns)
         sigma = np.resize(sigma, (rows, columns, *sigma.shape[1:]))
         text = "the standard deviation of p(x|z), at the first examples' reconstructions; black is 0"
-        return View(titled("sigma", name), text, picture.grid(sigma))
+        return View(part_title("sigma", name), text, picture.grid(sigma))
 
     def _grid(self, name, z, rows):
         found = self._decoded(name, z.reshape(-1, *self.vae.prior.latent_shape))
@@ -150,10 +153,10 @@ class Views:
 
     def _has_map_of_sigma(self, name):
         scale = self._scale(name)
-        return scale is not None and (scale.maps > 0 or np.size(scale.value()) > 1)
+        return scale is not None and (scale.parameters_per_element > 0 or np.size(scale.value()) > 1)
 
 
-def titled(kind, part):
+def part_title(kind, part):
     return f"{kind}/{part}" if part else kind
 
 
@@ -171,8 +174,4 @@ def likelihood_layer(vae, part=""):
 
 def last_layer(network):
     """The distribution layer that a network, or one nested in it, ends in; else its last layer."""
-    kinds = DistributionLayer, DistributionLambda, Joint, Masked
-    found = [layer for layer in network._flatten_layers() if isinstance(layer, kinds)]
-    parts = {id(part) for layer in found for part in layer._flatten_layers(include_self=False)}
-    wholes = [layer for layer in found if id(layer) not in parts]
-    return (wholes or list(network._flatten_layers()))[-1]
+    return (likelihood_layers(network) or compat.layers_of(network))[-1]

@@ -4,3 +4,7 @@ from keras_vae.evaluation.latents import ACTIVE_ABOVE, activity, mutual_informat
 from keras_vae.evaluation.log_likelihood import ImportanceSampler
 
 __all__ = ["ACTIVE_ABOVE", "ImportanceSampler", "activity", "mutual_information", "unit_kl"]
+
+
+def __dir__():
+    return __all__

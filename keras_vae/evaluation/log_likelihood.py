@@ -1,16 +1,67 @@
 """The importance-sampled log-likelihood, streamed so that memory does not grow with the number of samples."""
 
+import weakref
+
 import keras
 from keras import ops
 
-from keras_vae import backend
-from keras_vae.replicas import PredictFunction
+from keras_vae import backend, compat
+from keras_vae.checks import check_integer
+from keras_vae.data import kinds
+from keras_vae.data.data_check import DataCheck
+from keras_vae.data.parts import pick
+from keras_vae.engine import PredictFunction, datasets
 
 # Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
 BLOCK_ROWS = 2048
 
 # Latents between two movements of the progress bar: seconds of work for a small decoder.
 STEP_ROWS = 2**18
+
+
+class LogLikelihood:
+    """Estimates log p(x) under a VAE, whatever the data: see `VAE.log_likelihood`.
+
+    For each number of draws that go through the decoder at once it keeps a program.
+
+    Args:
+        vae: the `VAE`.
+    """
+
+    def __init__(self, vae):
+        self._vae = weakref.ref(vae)
+        self.samplers = {}
+
+    def __call__(self, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
+        vae = self._vae()
+        num_samples = check_integer("log_likelihood", "num_samples", num_samples)
+        if batch_size is None:
+            batch_size = examples_at_once(num_samples)
+        batch_size = check_integer("log_likelihood", "batch_size", batch_size)
+        given = {"x": x}
+        with DataCheck(vae, enabled=check_data) as check:
+            spec = vae.prepare_data(given, check, "x")
+            if kinds.is_dataset(given["x"]):
+                given["x"] = datasets.rebatched(given["x"], batch_size)
+            elif kinds.holds_arrays(given["x"]):
+                given["x"] = datasets.batched(given["x"], batch_size)
+            elif spec is not None:
+                batch_size = pick(spec, vae.target).shape[0] or batch_size
+            sampler = self._sampler(draws_at_once(batch_size))
+            # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
+            (seed,) = vae.seeds(seed, "importance")
+            sampler.restart(num_samples, seed)
+            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
+
+    def _sampler(self, block):
+        """The importance sampler of so many draws at once: made, and compiled, once."""
+        vae = self._vae()
+        jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
+        if (block, jit_compile) not in self.samplers:
+            with vae.distribute_strategy.scope():
+                self.samplers[block, jit_compile] = ImportanceSampler(vae, block)
+            self.samplers[block, jit_compile].jit_compile = jit_compile
+        return self.samplers[block, jit_compile]
 
 
 class ImportanceSampler(keras.Model):

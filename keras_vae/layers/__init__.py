@@ -1,49 +1,72 @@
 """Distribution layers: features in, a TFP distribution out. Each comes last in an encoder or decoder."""
 
+import keras
+
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.beta import Beta
-from keras_vae.layers.categorical import Categorical
-from keras_vae.layers.continuous_bernoulli import ContinuousBernoulli
 from keras_vae.layers.discretized_logistic import DiscretizedLogistic
 from keras_vae.layers.discretized_logistic_mixture import DiscretizedLogisticMixture
 from keras_vae.layers.distribution_lambda import DistributionLambda
 from keras_vae.layers.impute import Impute
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.independent_bernoulli import IndependentBernoulli
+from keras_vae.layers.independent_beta import IndependentBeta
+from keras_vae.layers.independent_categorical import IndependentCategorical
+from keras_vae.layers.independent_continuous_bernoulli import IndependentContinuousBernoulli
 from keras_vae.layers.independent_laplace import IndependentLaplace
 from keras_vae.layers.independent_logistic import IndependentLogistic
+from keras_vae.layers.independent_negative_binomial import IndependentNegativeBinomial
 from keras_vae.layers.independent_normal import IndependentNormal
+from keras_vae.layers.independent_poisson import IndependentPoisson
 from keras_vae.layers.independent_student_t import IndependentStudentT
 from keras_vae.layers.joint import Joint
+from keras_vae.layers.likelihood_layer import LikelihoodLayer, WrapperLayer
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.layers.masked import Masked
 from keras_vae.layers.mean import Mean
 from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRank
 from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriL
-from keras_vae.layers.negative_binomial import NegativeBinomial
-from keras_vae.layers.poisson import Poisson
 from keras_vae.layers.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 
 __all__ = [
-    "Beta",
-    "Categorical",
-    "ContinuousBernoulli",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
     "DistributionLambda",
     "DistributionLayer",
     "Impute",
     "IndependentBernoulli",
+    "IndependentBeta",
+    "IndependentCategorical",
+    "IndependentContinuousBernoulli",
+    "IndependentDistribution",
     "IndependentLaplace",
     "IndependentLogistic",
+    "IndependentNegativeBinomial",
     "IndependentNormal",
+    "IndependentPoisson",
     "IndependentStudentT",
     "Joint",
+    "LikelihoodLayer",
     "LocationScaleLayer",
     "Masked",
     "Mean",
     "MultivariateNormalLowRank",
     "MultivariateNormalTriL",
-    "NegativeBinomial",
-    "Poisson",
+    "Support",
+    "WrapperLayer",
     "ZeroInflatedNegativeBinomial",
 ]
+
+# By which files of before 0.1.0 know some of them.
+FORMER_NAMES = {
+    "keras_vae>Beta": IndependentBeta,
+    "keras_vae>Categorical": IndependentCategorical,
+    "keras_vae>ContinuousBernoulli": IndependentContinuousBernoulli,
+    "keras_vae>NegativeBinomial": IndependentNegativeBinomial,
+    "keras_vae>Poisson": IndependentPoisson,
+}
+keras.saving.get_custom_objects().update(FORMER_NAMES)
+
+
+def __dir__():
+    return __all__

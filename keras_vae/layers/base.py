@@ -5,15 +5,18 @@ import math
 import keras
 from keras import ops
 
+from keras_vae.checks import check_event_shape
+from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
-class DistributionLayer(keras.layers.Layer):
+
+class DistributionLayer(LikelihoodLayer):
     """A Keras layer that projects features to the parameters of a TFP distribution, and returns that.
 
     It is to a distribution what `Dense` is to a tensor, and comes last in a Sequential, functional or subclassed model.
     Called on data it returns the distribution, with batch shape `[B]` and event shape `event_shape`; called on a
     symbolic tensor it returns a symbolic tensor of the event's shape.
 
-    Projection, of features `[B, *features]` to `maps` numbers for each element of the event:
+    Projection, of features `[B, *features]` to `parameters_per_element` numbers for each element of the event:
 
     - where the features lie on the event's own grid, `features[:-1]` being `event_shape` without its last axis (a
       convolution's `(28, 28, 32)` for an image `(28, 28, 1)`) or all of it (`(28, 28, 32)` for `(28, 28)`): a Dense on
@@ -25,8 +28,8 @@ class DistributionLayer(keras.layers.Layer):
 
     Parameters are float32 (float64 under a float64 policy) whatever the mixed-precision policy.
 
-    A subclass sets `maps`, or computes it, and defines `distribution(*parameters)`. One whose parameters are not `maps`
-    for each element of the event overrides `units`, `units_on_grid` and `parameters`.
+    A subclass sets `parameters_per_element`, or computes it, and defines `distribution(*parameters)`. One whose
+    parameters are not so many for each element of the event overrides `units`, `units_on_grid` and `parameters`.
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -39,7 +42,7 @@ class DistributionLayer(keras.layers.Layer):
             `projection=False`, the features' shape is neither of the two.
     """
 
-    maps = 1  # numbers that the distribution takes from the network, an element of the event
+    parameters_per_element = 1  # numbers that the distribution takes from the network, an element of the event
 
     def __init__(self, event_shape, projection=True, **kwargs):
         if "scale" in kwargs:
@@ -59,16 +62,16 @@ class DistributionLayer(keras.layers.Layer):
 
     def units(self):
         """How many features the event takes."""
-        return self.maps * math.prod(self.event_shape)
+        return self.parameters_per_element * math.prod(self.event_shape)
 
     def units_on_grid(self, channels):
         """How many features a cell of the event's grid takes that has so many channels; None where there is no grid."""
-        return self.maps * channels
+        return self.parameters_per_element * channels
 
     def parameters(self, features):
-        """The distribution's parameters, `maps` tensors `[B, *event_shape]`, from features: flat, or on the grid."""
+        """The distribution's parameters, tensors `[B, *event_shape]`, from features: flat, or on the grid."""
         shape = (-1, *self.event_shape)
-        return [ops.reshape(part, shape) for part in ops.split(features, self.maps, axis=-1)]
+        return [ops.reshape(part, shape) for part in ops.split(features, self.parameters_per_element, axis=-1)]
 
     def distribution(self, *parameters):
         """The distribution with these parameters: see `parameters`."""
@@ -111,36 +114,5 @@ class DistributionLayer(keras.layers.Layer):
     def call(self, features, training=None):
         return self.distribution(*self.parameters(self.projected(features)))
 
-    def compute_output_spec(self, features, training=None):
-        if not self.built:
-            self.build(features.shape)
-        return keras.KerasTensor(
-            (features.shape[0], *self.event_shape), dtype=keras.backend.result_type(self.compute_dtype, "float32")
-        )
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], *self.event_shape)
-
     def get_config(self):
         return {**super().get_config(), "event_shape": self.event_shape, "projection": self.projection}
-
-
-def check_event_shape(owner, event_shape):
-    """`event_shape` as a tuple, if it is a positive integer or some of them."""
-    shape = (
-        tuple(event_shape) if hasattr(event_shape, "__len__") and not isinstance(event_shape, str) else (event_shape,)
-    )
-    for size in shape:
-        if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-            raise ValueError(
-                f"{owner}: expected `event_shape` to be a positive integer or a tuple of positive integers; "
-                f"received: {event_shape!r}"
-            )
-    return tuple(int(size) for size in shape)
-
-
-def check_at_least(least, owner, name, value):
-    """`value` as an int, if it is an integer of at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-        raise ValueError(f"{owner}: expected `{name}` to be an integer of at least {least}; received: {value!r}")
-    return int(value)

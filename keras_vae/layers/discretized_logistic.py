@@ -7,18 +7,18 @@ from keras import ops
 
 from keras_vae import scales
 from keras_vae.backend import tfd
-from keras_vae.layers.base import check_at_least
-from keras_vae.layers.elements import Elements
+from keras_vae.checks import check_integer
+from keras_vae.data.support import levels_from_zero
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.location_scale import LocationScaleLayer, root
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.ops.discretized_logistic import slope_of_log_scale
-from keras_vae.support import levels_from_zero
 
 # Levels of an expectation that are in memory at a time.
 LEVELS_AT_ONCE = 16
 
 
-class FusedDiscretizedLogistic(Elements):
+class DiscretizedLogisticDistribution(IndependentDistribution):
     """Independent logistic variables, each rounded to the nearest of `levels` levels from 0 to 1, which are numbered.
 
     `log_prob` is the fused op.
@@ -32,7 +32,7 @@ class FusedDiscretizedLogistic(Elements):
 
     tensors = ("loc", "log_scale")
 
-    def __init__(self, loc, log_scale, levels, event_ndims, name="FusedDiscretizedLogistic"):
+    def __init__(self, loc, log_scale, levels, event_ndims, name="DiscretizedLogisticDistribution"):
         # TFP rounds up: less half a level, that is to the nearest.
         logistic = tfd.Logistic(loc * (levels - 1) - 0.5, ops.exp(log_scale) * (levels - 1))
         elements = tfd.QuantizedDistribution(logistic, low=0.0, high=levels - 1.0)
@@ -114,7 +114,7 @@ class DiscretizedLogistic(LocationScaleLayer):
 
     Args:
         event_shape, activation, projection: as of `LocationScaleLayer`.
-        levels: how many there are, an integer of at least 2.
+        levels: how many there are, an integer >= 2.
         scale: as of `LocationScaleLayer`; the default, `PerElement`, has a floor of a tenth of a level here.
 
     Returns:
@@ -122,13 +122,13 @@ class DiscretizedLogistic(LocationScaleLayer):
         mean are levels.
 
     Raises:
-        ValueError: `levels` is not an integer of at least 2; or as `LocationScaleLayer`.
+        ValueError: `levels` is not an integer >= 2; or as `LocationScaleLayer`.
     """
 
-    family = FusedDiscretizedLogistic
+    family = DiscretizedLogisticDistribution
 
     def __init__(self, event_shape, levels=256, scale=None, activation=None, projection=True, **kwargs):
-        levels = check_at_least(2, "DiscretizedLogistic", "levels", levels)
+        levels = check_integer("DiscretizedLogistic", "levels", levels, least=2)
         scale = scales.PerElement(floor=default_floor(levels), dtype=kwargs.get("dtype")) if scale is None else scale
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
         self.levels = levels

@@ -7,14 +7,15 @@ from keras import ops
 
 from keras_vae import scales
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.base import DistributionLayer, check_at_least
+from keras_vae.checks import check_integer
+from keras_vae.data.support import levels_from_zero
+from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.discretized_logistic import default_floor, mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
-from keras_vae.scales.base import check_positive
-from keras_vae.support import levels_from_zero
+from keras_vae.scales.base import check_sigma
 
 
-class LogisticMixture(tfd.Distribution):
+class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
     """Independent pixels, each a mixture over components in which one channel shifts the next ones' locations.
 
     Args:
@@ -144,7 +145,7 @@ class DiscretizedLogisticMixture(DistributionLayer):
     Args:
         event_shape: shape of one draw, the channels last: integers.
         components: K, how many logistics a pixel mixes, a positive integer.
-        levels: how many levels there are, an integer of at least 2.
+        levels: how many levels there are, an integer >= 2.
         floor: the smallest s, approached smoothly, in units in which the levels run from 0 to 1. Default: a tenth of a
             level.
         projection: False to take the features as the parameters, pixel after pixel: of each, the K logits, K C
@@ -164,10 +165,10 @@ class DiscretizedLogisticMixture(DistributionLayer):
                 "DiscretizedLogisticMixture: expected an event shape with channels as its last axis, such as "
                 f"(28, 28, 1); received: {event_shape!r}"
             )
-        self.components = check_at_least(1, "DiscretizedLogisticMixture", "components", components)
-        self.levels = check_at_least(2, "DiscretizedLogisticMixture", "levels", levels)
+        self.components = check_integer("DiscretizedLogisticMixture", "components", components)
+        self.levels = check_integer("DiscretizedLogisticMixture", "levels", levels, least=2)
         floor = default_floor(self.levels) if floor is None else floor
-        self.floor = check_positive("DiscretizedLogisticMixture", "floor", floor)
+        self.floor = check_sigma("DiscretizedLogisticMixture", "floor", floor)
         self.scale = scales.PerElement(floor=self.floor, dtype=self.dtype_policy)
         channels = self.event_shape[-1]
         self.sizes = [1, channels, channels, channels * (channels - 1) // 2]  # of a component's parameters
@@ -188,7 +189,7 @@ class DiscretizedLogisticMixture(DistributionLayer):
         return parts
 
     def distribution(self, logits, location, scale_features, raw_coefficients):
-        return LogisticMixture(
+        return DiscretizedLogisticMixtureDistribution(
             logits[..., 0],
             0.5 + 0.5 * location,  # from the range -1 to 1, whose middle is where a network starts, to 0 to 1
             self.scale.log_scale(scale_features),

@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.backend import tfd
+from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class DistributionLambda(keras.layers.Layer):
+class DistributionLambda(LikelihoodLayer):
     """A distribution layer of any family: a function of the features that returns a `tfd.Distribution`.
 
         @keras.saving.register_keras_serializable("my_package")
@@ -71,20 +72,18 @@ class DistributionLambda(keras.layers.Layer):
                 f"while tracing; received {type(traced).__name__} of event shape {shape}. keras_vae.layers.Joint is a "
                 "distribution of several."
             )
-        self.event_shape, self.event_dtype = tuple(shape), traced.dtype.name
+        self.event_shape, self.function_dtype = tuple(shape), keras.backend.standardize_dtype(traced.dtype)
 
     def call(self, features, training=None):
         return self.distribution(features)
 
-    def compute_output_spec(self, features, training=None):
-        if not self.built:
-            self.build(features.shape)
-        return keras.KerasTensor((features.shape[0], *self.event_shape), dtype=self.event_dtype)
-
     def compute_output_shape(self, input_shape):
         if not self.built:
             self.build(input_shape)
-        return (input_shape[0], *self.event_shape)
+        return super().compute_output_shape(input_shape)
+
+    def event_dtype(self):
+        return self.function_dtype
 
     def get_config(self):
         return {**super().get_config(), "function": self.registered_name}

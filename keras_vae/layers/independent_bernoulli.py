@@ -3,13 +3,13 @@
 import keras
 
 from keras_vae.backend import tfd
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.elements import Elements
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.ops import bernoulli_nll
-from keras_vae.support import Support
 
 
-class FusedBernoulli(Elements):
+class IndependentBernoulliDistribution(IndependentDistribution):
     """Independent Bernoulli variables, whose `log_prob` is the fused op.
 
     Args:
@@ -20,7 +20,7 @@ class FusedBernoulli(Elements):
     tensors = ("logits",)
     support = Support("IndependentBernoulli", "x in [0, 1]", low=0.0, high=1.0)
 
-    def __init__(self, logits, event_ndims, name="FusedBernoulli"):
+    def __init__(self, logits, event_ndims, name="IndependentBernoulliDistribution"):
         super().__init__(tfd.Bernoulli(logits=logits, dtype=logits.dtype), event_ndims, name, logits=logits)
 
     def log_prob_of_elements(self, x, event_ndims=0):
@@ -49,4 +49,4 @@ class IndependentBernoulli(DistributionLayer):
     """
 
     def distribution(self, logits):
-        return FusedBernoulli(logits, event_ndims=len(self.event_shape))
+        return IndependentBernoulliDistribution(logits, event_ndims=len(self.event_shape))

@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.elements import Elements
+from keras_vae.data.support import Support
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.location_scale import LocationScaleLayer
-from keras_vae.support import Support
 
 
-class LaplaceElements(Elements):
+class IndependentLaplaceDistribution(IndependentDistribution):
     """Independent Laplace variables.
 
     Args:
@@ -56,4 +56,4 @@ class IndependentLaplace(LocationScaleLayer):
         ValueError: as `LocationScaleLayer`.
     """
 
-    family = LaplaceElements
+    family = IndependentLaplaceDistribution

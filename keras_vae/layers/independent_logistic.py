@@ -6,13 +6,13 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.elements import Elements
+from keras_vae.data.support import Support
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.location_scale import LocationScaleLayer, fixed_point
 from keras_vae.ops import logistic_nll
-from keras_vae.support import Support
 
 
-class FusedLogistic(Elements):
+class IndependentLogisticDistribution(IndependentDistribution):
     """Independent logistic variables, whose `log_prob` is the fused op.
 
     Args:
@@ -24,7 +24,7 @@ class FusedLogistic(Elements):
     tensors = ("loc", "log_scale")
     support = Support("IndependentLogistic", "real numbers")
 
-    def __init__(self, loc, log_scale, event_ndims, name="FusedLogistic"):
+    def __init__(self, loc, log_scale, event_ndims, name="IndependentLogisticDistribution"):
         super().__init__(tfd.Logistic(loc, ops.exp(log_scale)), event_ndims, name, loc=loc, log_scale=log_scale)
 
     def log_prob_of_elements(self, x, event_ndims=0):
@@ -61,4 +61,4 @@ class IndependentLogistic(LocationScaleLayer):
         ValueError: as `LocationScaleLayer`.
     """
 
-    family = FusedLogistic
+    family = IndependentLogisticDistribution

@@ -4,14 +4,14 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.elements import Elements
+from keras_vae.data.support import Support
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
-from keras_vae.support import Support
 
 
-class FusedNormal(Elements):
+class IndependentNormalDistribution(IndependentDistribution):
     """Independent Gaussians, whose `log_prob` and KL are the fused ops.
 
     Args:
@@ -24,7 +24,7 @@ class FusedNormal(Elements):
     support = Support("IndependentNormal", "real numbers")
     draws_by_row = True  # a row's draw does not depend on how many there are: see `ops.noise`
 
-    def __init__(self, loc, log_variance, event_ndims, name="FusedNormal"):
+    def __init__(self, loc, log_variance, event_ndims, name="IndependentNormalDistribution"):
         elements = tfd.Normal(loc, ops.exp(0.5 * log_variance))
         super().__init__(elements, event_ndims, name, loc=loc, log_variance=log_variance)
 
@@ -50,13 +50,13 @@ def check_same_event(q, p):
         )
 
 
-@tfd.RegisterKL(FusedNormal, FusedNormal)
+@tfd.RegisterKL(IndependentNormalDistribution, IndependentNormalDistribution)
 def _kl(q, p, name=None):
     check_same_event(q, p)
     return gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance, event_ndims=q.event_ndims)
 
 
-@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, FusedNormal)
+@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, IndependentNormalDistribution)
 def _kl_of_multivariate(q, p, name=None):
     # Of TFP's own multivariate normals, full or diagonal: by TFP's closed form, which knows them only among each other.
     return q.kl_divergence(tfd.MultivariateNormalDiag(p.mean(), p.stddev()))
@@ -79,7 +79,7 @@ class IndependentNormal(LocationScaleLayer):
         ValueError: as `LocationScaleLayer`.
     """
 
-    family = FusedNormal
+    family = IndependentNormalDistribution
 
     def with_scale(self, location, log_scale):
-        return FusedNormal(location, 2.0 * log_scale, event_ndims=len(self.event_shape))
+        return IndependentNormalDistribution(location, 2.0 * log_scale, event_ndims=len(self.event_shape))

@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.elements import Elements
+from keras_vae.data.support import Support
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.layers.location_scale import LocationScaleLayer, fixed_point
-from keras_vae.support import Support
 
 # Below, draws have no mean to reconstruct by.
 LEAST_DF = 1.0
@@ -18,7 +18,7 @@ LEAST_DF = 1.0
 INITIAL_DF = 10.0
 
 
-class StudentTElements(Elements):
+class IndependentStudentTDistribution(IndependentDistribution):
     """Independent Student-t variables.
 
     Args:
@@ -71,7 +71,7 @@ class IndependentStudentT(LocationScaleLayer):
         ValueError: `df` is not a finite number above 1; or as `LocationScaleLayer`.
     """
 
-    family = StudentTElements
+    family = IndependentStudentTDistribution
 
     def __init__(self, event_shape, scale=None, df=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
@@ -97,11 +97,11 @@ class IndependentStudentT(LocationScaleLayer):
 
     def with_scale(self, location, log_scale):
         df = ops.convert_to_tensor(self.df_value(), dtype=location.dtype)
-        return StudentTElements(df, location, log_scale, event_ndims=len(self.event_shape))
+        return IndependentStudentTDistribution(df, location, log_scale, event_ndims=len(self.event_shape))
 
-    def learned(self):
+    def learned_values(self):
         is_learned = self.built and self.df is None
-        return {**super().learned(), **({"df": self.df_value()} if is_learned else {})}
+        return {**super().learned_values(), **({"df": self.df_value()} if is_learned else {})}
 
     def get_config(self):
         return {**super().get_config(), "df": self.df}

@@ -4,13 +4,14 @@ import math
 
 import keras
 
+from keras_vae import compat
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.distribution_lambda import DistributionLambda
-from keras_vae.layers.masked import Masked
+from keras_vae.layers.delegate import Delegate
+from keras_vae.layers.fitted import fitted
+from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
 
-class JointDistribution(tfd.Distribution):
+class JointDistribution(Delegate):
     """Independent parts, by name: x is a dictionary of them.
 
     (`tfd.JointDistributionNamed` traces each part again for each method, and knows no batch shape while it does.)
@@ -21,15 +22,10 @@ class JointDistribution(tfd.Distribution):
 
     def __init__(self, parts, name="JointDistribution"):
         parameters = dict(locals())
-        self._parts = self._no_dependency(dict(parts))
-        super().__init__(
-            dtype={name: part.dtype for name, part in parts.items()},
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        self._parts = compat.untracked(self, dict(parts))
+        dtype = {name: part.dtype for name, part in parts.items()}
+        first = next(iter(parts.values()))  # whose batch shape is that of all
+        super().__init__(first, parameters, name, tfd.NOT_REPARAMETERIZED, dtype)
 
     @property
     def parts(self):
@@ -39,51 +35,29 @@ class JointDistribution(tfd.Distribution):
     @property
     def support(self):
         """What values of each part are scored."""
-        return self._each(lambda part: getattr(part, "support", None))
+        return self.ask(lambda part: getattr(part, "support", None))
 
-    def _each(self, function):
-        return {name: function(part) for name, part in self._parts.items()}
+    def ask(self, question):
+        return {name: question(part) for name, part in self._parts.items()}
 
-    def _first(self):
-        return next(iter(self._parts.values()))
+    def of_batch(self, answer, sample_shape=()):
+        return sum(answer.values())
 
-    def _batch_shape(self):
-        return self._first().batch_shape
-
-    def _batch_shape_tensor(self):
-        return self._first().batch_shape_tensor()
-
-    def _event_shape(self):
-        return self._each(lambda part: part.event_shape)
-
-    def _event_shape_tensor(self):
-        return self._each(lambda part: part.event_shape_tensor())
+    def fitted_to(self, x):
+        found = {name: fitted(part, x[name]) for name, part in self._parts.items()}
+        parts = {name: part for name, (part, _) in found.items()}
+        return JointDistribution(parts), [fit for _, fits in found.values() for fit in fits]
 
     def _log_prob(self, x):
-        return sum(part.log_prob(x[name]) for name, part in self._parts.items())
+        return self.of_batch({name: part.log_prob(x[name]) for name, part in self._parts.items()})
 
     def _sample_n(self, n, seed=None):
         seeds = tfp.random.split_seed(seed, n=len(self._parts))
         return {name: part.sample(n, seed=seed) for seed, (name, part) in zip(seeds, self._parts.items(), strict=True)}
 
-    def _mean(self):
-        return self._each(lambda part: part.mean())
-
-    def _mode(self):
-        return self._each(lambda part: part.mode())
-
-    def _stddev(self):
-        return self._each(lambda part: part.stddev())
-
-    def _variance(self):
-        return self._each(lambda part: part.variance())
-
-    def _entropy(self):
-        return sum(part.entropy() for part in self._parts.values())
-
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Joint(keras.layers.Layer):
+class Joint(LikelihoodLayer):
     """A likelihood for each named part of x, independent given the features.
 
         log p(x) = sum_k log p_k(x_k)
@@ -104,9 +78,7 @@ class Joint(keras.layers.Layer):
     def __init__(self, likelihoods, **kwargs):
         super().__init__(**kwargs)
         is_dictionary = isinstance(likelihoods, dict) and likelihoods
-        if not is_dictionary or not all(
-            isinstance(layer, (DistributionLayer, DistributionLambda, Masked)) for layer in likelihoods.values()
-        ):
+        if not is_dictionary or not all(isinstance(layer, LikelihoodLayer) for layer in likelihoods.values()):
             raise ValueError(
                 "Joint: expected `likelihoods` to be a dictionary of distribution layers, such as {'age': "
                 f"keras_vae.layers.IndependentNormal(())}}; received: {likelihoods!r}"
@@ -123,28 +95,22 @@ class Joint(keras.layers.Layer):
         """Shape of one draw: a dictionary."""
         return {name: layer.event_shape for name, layer in self.likelihoods.items()}
 
-    def learned(self):
-        """What the parts have learned: `<part>_sigma`."""
-        parts = ((name, getattr(layer, "learned", dict)()) for name, layer in self.likelihoods.items())
-        return {f"{name}_{key}": value for name, learned in parts for key, value in learned.items()}
+    def learned_values(self):
+        """What the parts have learned: `{"age_sigma": 0.3}`."""
+        return {
+            f"{name}_{key}": value
+            for name, layer in self.likelihoods.items()
+            for key, value in layer.learned_values().items()
+        }
 
     def compute_output_shape(self, input_shape):
         if not self.built:
             self.build(input_shape)
-        return (input_shape[0], self._size())
-
-    def _size(self):
-        return sum(math.prod(layer.event_shape) for layer in self.likelihoods.values())
+        # A network's output is one object, and so must be what stands for it: all parts side by side.
+        return (input_shape[0], sum(math.prod(layer.event_shape) for layer in self.likelihoods.values()))
 
     def call(self, features, training=None):
         return JointDistribution({name: layer(features, training=training) for name, layer in self.likelihoods.items()})
-
-    def compute_output_spec(self, features, training=None):
-        if not self.built:
-            self.build(features.shape)
-        # A network's output is one object, and so must be what stands for it: all parts side by side.
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        return keras.KerasTensor((features.shape[0], self._size()), dtype=dtype)
 
     def get_config(self):
         likelihoods = {name: keras.saving.serialize_keras_object(layer) for name, layer in self.likelihoods.items()}

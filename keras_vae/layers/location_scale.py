@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from keras_vae import scales
-from keras_vae.backend import tfd
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.wrapped import Wrapped
+from keras_vae.layers.fitted import FittedDistribution
 
 
 class LocationScaleLayer(DistributionLayer):
@@ -14,7 +13,7 @@ class LocationScaleLayer(DistributionLayer):
 
     A subclass sets `family`, a distribution made from `(location, log_scale, event_ndims=...)`, or overrides
     `with_scale`. For `scale=Optimal()` the distribution has `best_log_scale(x, mean)`. A family with parameters beside
-    the two sets `more_maps`, their number an element of the event: `with_scale` takes them after the location.
+    the two sets `extra_parameters_per_element`, their number: `with_scale` takes them after the location.
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -30,7 +29,7 @@ class LocationScaleLayer(DistributionLayer):
     """
 
     family = None
-    more_maps = 0
+    extra_parameters_per_element = 0
 
     def __init__(self, event_shape, scale=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
@@ -43,9 +42,9 @@ class LocationScaleLayer(DistributionLayer):
         self.activation = keras.activations.get(activation)
 
     @property
-    def maps(self):
+    def parameters_per_element(self):
         """Numbers that the distribution takes from the network, an element of the event."""
-        return 1 + self.more_maps + self.scale.maps
+        return 1 + self.extra_parameters_per_element + self.scale.parameters_per_element
 
     def build(self, input_shape):
         self.scale.build_for(self.event_shape)
@@ -53,22 +52,22 @@ class LocationScaleLayer(DistributionLayer):
 
     def call(self, features, training=None):
         location, *rest = self.parameters(self.projected(features))
-        more, scale_features = rest[: self.more_maps], rest[self.more_maps :]
+        more, scale_features = rest[: self.extra_parameters_per_element], rest[self.extra_parameters_per_element :]
         location = self.activation(location)
 
         def with_scale(log_scale):
             return self.with_scale(location, *more, ops.convert_to_tensor(log_scale, dtype=location.dtype))
 
         if training and self.scale.is_fitted:
-            return Fitted(self.scale, with_scale)
+            return FittedDistribution(self.scale, with_scale)
         return with_scale(self.scale.log_scale(*scale_features))
 
     def with_scale(self, *parameters):
         """The distribution of a location, `[B, *event]`, what more the family has, and log sigma, broadcastable."""
         return self.family(*parameters, event_ndims=len(self.event_shape))
 
-    def learned(self):
-        """What is learned and is no function of the features, by name: sigma, or its mean if there are several."""
+    def learned_values(self):
+        """`{"sigma": ...}`, or its mean if there are several; none where it is fixed, or a function of the features."""
         is_learned = self.scale.built and self.scale.is_learned
         return {"sigma": ops.mean(self.scale.value())} if is_learned else {}
 
@@ -82,58 +81,6 @@ class LocationScaleLayer(DistributionLayer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "scale": keras.saving.deserialize_keras_object(config["scale"])})
-
-
-class Fitted(Wrapped):
-    """A location-scale distribution in training: what it scores is scored with the sigma that is best for it.
-
-    No gradient flows through that sigma: at the maximum it is zero. Moments and draws are of the sigma kept so far.
-
-    Args:
-        scale: a built scale with `is_fitted`, which takes the sigma into its estimate.
-        with_scale: a function of log sigma to a distribution of batch `[B]`.
-    """
-
-    advice = "Optimal() is for a likelihood: it is fitted to the data that is scored. Give the encoder another scale."
-
-    def __init__(self, scale, with_scale, name="Fitted"):
-        self._scale, self._with_scale = scale, with_scale
-        # The draws' sigma is not the network's: no gradient passes through them.
-        super().__init__(with_scale(scale.log_scale()), dict(locals()), name, tfd.NOT_REPARAMETERIZED)
-
-    def _log_prob(self, x):
-        def mean(value):
-            return self._kept(ops.mean(value, axis=self._averaged_axes(x), keepdims=True))
-
-        return self._best_for(x, mean, 1.0).log_prob(x)
-
-    def log_prob_of_observed(self, x):
-        """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
-        observed = ops.logical_not(ops.isnan(x))
-        axes = self._averaged_axes(x)
-
-        count = ops.sum(ops.cast(observed, self.dtype), axis=axes, keepdims=True)
-
-        def mean(value):
-            total = ops.sum(ops.where(observed, value, 0.0), axis=axes, keepdims=True)
-            return self._kept(total / ops.maximum(count, 1.0))
-
-        something = ops.where(observed, x, ops.cast(self.support.some_value, x.dtype))
-        is_observed = self._kept(ops.cast(count > 0.0, self.dtype))
-        return self._best_for(something, mean, is_observed).log_prob_of_observed(x)
-
-    def _best_for(self, x, mean, weight):
-        """The distribution with the best sigma for x `[..., B, *event]`, where `mean` averages what shares it."""
-        best = self.distribution.best_log_scale(x, mean)
-        return self._with_scale(self._scale.fit(ops.stop_gradient(best), weight))
-
-    def _averaged_axes(self, x):
-        """The axes of x that share a sigma: those before the event, and of the event those that the scale says."""
-        ndims = len(x.shape)
-        return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
-
-    def _kept(self, mean):
-        return ops.reshape(mean, self._scale.moving_square.shape)
 
 
 def fixed_point(update, start, iterations=30):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae import compat
 from keras_vae.backend import tfd
 
 
@@ -22,7 +23,7 @@ class Mean(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._allow_non_tensor_positional_args = True  # Keras's own switch, which its checks ask for
+        compat.accept_any_argument(self)
 
     def call(self, distribution):
         mean = distribution.mean() if isinstance(distribution, tfd.Distribution) else distribution

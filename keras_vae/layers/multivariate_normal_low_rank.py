@@ -7,19 +7,19 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.base import check_at_least
-from keras_vae.layers.independent_normal import FusedNormal, check_same_event
+from keras_vae.checks import check_integer
+from keras_vae.data.support import Support
+from keras_vae.layers.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.least_squares import orthogonal, residual
 from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.ops.triangular import bounded
-from keras_vae.support import Support
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-class LowRankNormal(tfd.Distribution):
+class MultivariateNormalLowRankDistribution(tfd.Distribution):
     """N(mu, diag(sigma^2) + F F').
 
     With A = F / sigma and u = (x - mu) / sigma, the integral over w, a Gaussian one, is its integrand's maximum over
@@ -40,7 +40,7 @@ class LowRankNormal(tfd.Distribution):
     support = Support("MultivariateNormalLowRank", "real numbers")
     draws_by_row = True  # a row's draw does not depend on how many there are: see `ops.noise`
 
-    def __init__(self, loc, log_scale, factors, event_ndims, name="LowRankNormal"):
+    def __init__(self, loc, log_scale, factors, event_ndims, name="MultivariateNormalLowRankDistribution"):
         parameters = dict(locals())
         self.loc, self.log_scale, self.factors, self.event_ndims = loc, log_scale, factors, event_ndims
         super().__init__(loc.dtype, tfd.FULLY_REPARAMETERIZED, False, True, parameters=parameters, name=name)
@@ -122,7 +122,7 @@ class LowRankNormal(tfd.Distribution):
         return ops.sum(log_scale + 0.5 * (1.0 + LOG_2PI), axis=-1) + self._orthogonal()[1]
 
 
-@tfd.RegisterKL(LowRankNormal, FusedNormal)
+@tfd.RegisterKL(MultivariateNormalLowRankDistribution, IndependentNormalDistribution)
 def _kl(q, p, name=None):
     check_same_event(q, p)
     # As if there were no factors; the variance that they add, over tau^2; and the volume.
@@ -140,7 +140,8 @@ class MultivariateNormalLowRank(LocationScaleLayer):
     Factor analysis whose every parameter may be a function of the features: correlations of images and long vectors for
     R numbers an element, where a full covariance takes D / 2. As a likelihood, noise that neighbouring pixels share; as
     a posterior, R directions in which the latent is uncertain together. mu and F are linear in the features, sigma is
-    the `scale`'s: the standard deviation of an element that the factors leave. See `LowRankNormal` for the density.
+    the `scale`'s: the standard deviation of an element that the factors leave. See
+    `MultivariateNormalLowRankDistribution` for the density.
     (Monteiro et al., "Stochastic segmentation networks", NeurIPS 2020, for images; Ong, Nott & Smith, "Gaussian
     variational approximation with a factor covariance structure", JCGS 27, 2018, for posteriors.)
 
@@ -160,13 +161,13 @@ class MultivariateNormalLowRank(LocationScaleLayer):
 
     def __init__(self, event_shape, rank, scale=None, activation=None, projection=True, **kwargs):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
-        self.rank = check_at_least(1, "MultivariateNormalLowRank", "rank", rank)
-        self.more_maps = self.rank
+        self.rank = check_integer("MultivariateNormalLowRank", "rank", rank)
+        self.extra_parameters_per_element = self.rank
 
     def with_scale(self, location, *others):
         *columns, log_scale = others
         factors = ops.stack(columns, axis=1)
-        return LowRankNormal(location, log_scale, factors, event_ndims=len(self.event_shape))
+        return MultivariateNormalLowRankDistribution(location, log_scale, factors, event_ndims=len(self.event_shape))
 
     def get_config(self):
         return {**super().get_config(), "rank": self.rank}

@@ -5,17 +5,17 @@ from keras import ops
 
 from keras_vae import scales
 from keras_vae.backend import tfd, tfp
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.independent_normal import FusedNormal, check_same_event
-from keras_vae.layers.wrapped import Wrapped
+from keras_vae.layers.delegate import Delegate
+from keras_vae.layers.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.ops.triangular import bounded, solve_lower
-from keras_vae.scales.base import check_positive
-from keras_vae.support import Support
+from keras_vae.scales.base import check_sigma
 
 
-class FullNormal(Wrapped):
+class MultivariateNormalTriLDistribution(Delegate):
     """`tfd.MultivariateNormalTriL`, whose `log_prob` stays finite and whose draws go by row.
 
     Args:
@@ -26,7 +26,7 @@ class FullNormal(Wrapped):
     support = Support("MultivariateNormalTriL", "real numbers")
     draws_by_row = True  # a row's draw does not depend on how many there are: see `ops.noise`
 
-    def __init__(self, loc, scale_tril, name="FullNormal"):
+    def __init__(self, loc, scale_tril, name="MultivariateNormalTriLDistribution"):
         parameters = dict(locals())
         self.loc, self.scale_tril = loc, scale_tril
         super().__init__(tfd.MultivariateNormalTriL(loc, scale_tril), parameters, name)
@@ -61,7 +61,7 @@ class FullNormal(Wrapped):
         return self.distribution.covariance()
 
 
-@tfd.RegisterKL(FullNormal, FusedNormal)
+@tfd.RegisterKL(MultivariateNormalTriLDistribution, IndependentNormalDistribution)
 def _kl(q, p, name=None):
     check_same_event(q, p)
     # As if L were diagonal, and what stands below the diagonal: 1/2 sum_ij L_ij^2 / tau_i^2 more.
@@ -70,17 +70,17 @@ def _kl(q, p, name=None):
     return diagonal + 0.5 * ops.sum(below, axis=-1)
 
 
-@tfd.RegisterKL(FullNormal, FullNormal)
+@tfd.RegisterKL(MultivariateNormalTriLDistribution, MultivariateNormalTriLDistribution)
 def _kl_of_full(q, p, name=None):
     return q.distribution.kl_divergence(p.distribution)
 
 
-@tfd.RegisterKL(FullNormal, tfd.MultivariateNormalLinearOperator)
+@tfd.RegisterKL(MultivariateNormalTriLDistribution, tfd.MultivariateNormalLinearOperator)
 def _kl_from_tfps(q, p, name=None):
     return q.distribution.kl_divergence(p)
 
 
-@tfd.RegisterKL(FusedNormal, FullNormal)
+@tfd.RegisterKL(IndependentNormalDistribution, MultivariateNormalTriLDistribution)
 def _kl_of_independent(q, p, name=None):
     return tfd.MultivariateNormalDiag(q.mean(), q.stddev()).kl_divergence(p.distribution)
 
@@ -119,7 +119,7 @@ class MultivariateNormalTriL(DistributionLayer):
                 "MultivariateNormalTriL: expected `event_shape` to be one positive integer, the size of a vector; "
                 f"received: {event_shape!r}. MultivariateNormalLowRank takes events of any shape."
             )
-        self.floor = check_positive("MultivariateNormalTriL", "floor", floor)
+        self.floor = check_sigma("MultivariateNormalTriL", "floor", floor)
         self.scale = scales.PerElement(floor=floor, dtype=self.dtype_policy)
 
     def units(self):
@@ -137,7 +137,9 @@ class MultivariateNormalTriL(DistributionLayer):
     def distribution(self, loc, raw):
         log_sigma = self.scale.log_scale(ops.diagonal(raw, axis1=-2, axis2=-1))
         on_diagonal = ops.eye(self.event_shape[0], dtype="bool")
-        return FullNormal(loc, ops.where(on_diagonal, ops.exp(log_sigma)[..., None], ops.tril(raw, -1)))
+        return MultivariateNormalTriLDistribution(
+            loc, ops.where(on_diagonal, ops.exp(log_sigma)[..., None], ops.tril(raw, -1))
+        )
 
     def build(self, input_shape):
         self.scale.build_for(self.event_shape)

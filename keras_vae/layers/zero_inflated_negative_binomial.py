@@ -5,11 +5,15 @@ from dataclasses import replace
 import keras
 from keras import ops
 
+from keras_vae import compat
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.negative_binomial import FusedNegativeBinomial, NegativeBinomial
+from keras_vae.layers.independent_negative_binomial import (
+    IndependentNegativeBinomial,
+    IndependentNegativeBinomialDistribution,
+)
 
 
-class ZeroInflatedElements(FusedNegativeBinomial):
+class ZeroInflatedNegativeBinomialDistribution(IndependentNegativeBinomialDistribution):
     """Independent negative binomial variables, each of which is 0 with a probability of its own instead.
 
     (`tfd.Inflated` of TFP 0.25 takes its logits twice.)
@@ -22,12 +26,12 @@ class ZeroInflatedElements(FusedNegativeBinomial):
     """
 
     tensors = ("log_mean", "zero_logits", "log_scale")
-    support = replace(FusedNegativeBinomial.support, family="ZeroInflatedNegativeBinomial")
+    support = replace(IndependentNegativeBinomialDistribution.support, family="ZeroInflatedNegativeBinomial")
 
     def __init__(self, log_mean, zero_logits, log_scale, event_ndims, name="ZeroInflatedNegativeBinomial"):
         super().__init__(log_mean, log_scale, event_ndims, name)
         self.zero_logits = zero_logits
-        self._parameters = self._no_dependency({**self._parameters, "zero_logits": zero_logits})
+        compat.set_parameters(self, {**self.parameters, "zero_logits": zero_logits})
 
     def log_prob_of_elements(self, x, event_ndims=0):
         counted = ops.log_sigmoid(-self.zero_logits) + super().log_prob_of_elements(x)
@@ -61,21 +65,21 @@ class ZeroInflatedElements(FusedNegativeBinomial):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ZeroInflatedNegativeBinomial(NegativeBinomial):
+class ZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
     """A negative binomial distribution with extra zeros: counts of which some were missed, as by a sequencer.
 
         p(x_i) = pi_i [x_i = 0] + (1 - pi_i) NB(x_i; mu_i, sigma_i)
 
     log(pi / (1 - pi)) is linear in the features, as log mu is. (The likelihood of scVI: Lopez et al., "Deep generative
-    modeling for single-cell transcriptomics", 2018.) See `NegativeBinomial`, also for the arguments; with
+    modeling for single-cell transcriptomics", 2018.) See `IndependentNegativeBinomial`, also for the arguments; with
     `projection=False` the features are all log mu, then all log(pi / (1 - pi)), then (with `PerElement`) log sigma^2.
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 
     Raises:
-        ValueError: as `NegativeBinomial`.
+        ValueError: as `IndependentNegativeBinomial`.
     """
 
-    family = ZeroInflatedElements
-    more_maps = 1
+    family = ZeroInflatedNegativeBinomialDistribution
+    extra_parameters_per_element = 1

@@ -5,3 +5,7 @@ from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.forward_pass import ForwardPass
 
 __all__ = ["ELBO", "ForwardPass", "Objective"]
+
+
+def __dir__():
+    return __all__

@@ -5,7 +5,7 @@ import numbers
 
 import keras
 
-from keras_vae.contract import check_positive_integer
+from keras_vae.checks import check_integer
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -26,7 +26,7 @@ class Objective:
     """
 
     def __init__(self, num_samples=1):
-        self.num_samples = check_positive_integer(type(self).__name__, "num_samples", num_samples)
+        self.num_samples = check_integer(type(self).__name__, "num_samples", num_samples)
 
     @property
     def weights(self):

@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+import keras
+from keras import ops
+
 from keras_vae.backend import tfd
 
 
@@ -16,6 +19,7 @@ class ForwardPass:
         z: draws from the posterior, `[S, B, *latent]`.
         likelihood: p(x|z), batch `[S, B]`.
         prior: p(z), batch `[]`.
+        fits: what sigmas were fitted to x, `keras_vae.layers.fitted.Fit`s: in training, under an `Optimal()` scale.
     """
 
     x: Any
@@ -23,3 +27,21 @@ class ForwardPass:
     z: Any
     likelihood: tfd.Distribution
     prior: tfd.Distribution
+    fits: tuple = ()
+
+    def reconstruction(self):
+        """The mean over the draws of what the decoder makes of each, `[B, *event]`."""
+        return keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(self.likelihood))
+
+    def commit_fits(self):
+        """Takes the fitted sigmas into their scales' estimates."""
+        for fit in self.fits:
+            fit.commit()
+
+
+def point_estimate(likelihood):
+    """The mean of p(x|z), or its mode if the family has no mean."""
+    try:
+        return likelihood.mean()
+    except NotImplementedError:
+        return likelihood.mode()

@@ -4,3 +4,7 @@ from keras_vae.priors.base import Prior
 from keras_vae.priors.standard_normal import StandardNormal
 
 __all__ = ["Prior", "StandardNormal"]
+
+
+def __dir__():
+    return __all__

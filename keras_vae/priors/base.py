@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_vae.layers.base import check_event_shape
+from keras_vae.backend import tfd
+from keras_vae.checks import check_event_shape
 
 
 class Prior(keras.layers.Layer):
@@ -31,11 +32,11 @@ class Prior(keras.layers.Layer):
             )
         self.latent_shape = event_shape
 
-    def distribution(self):
+    def distribution(self) -> tfd.Distribution:
         """The distribution, of batch `[]` and event `self.latent_shape`."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 
-    def __call__(self):  # Keras's own wants an input
+    def __call__(self) -> tfd.Distribution:  # Keras's own wants an input
         if not self.built:
             if self.event_shape is None:
                 raise ValueError(

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_vae.layers.independent_normal import FusedNormal
+from keras_vae.layers.independent_normal import IndependentNormalDistribution
 from keras_vae.priors.base import Prior
 
 
@@ -21,4 +21,4 @@ class StandardNormal(Prior):
 
     def distribution(self):
         zeros = ops.zeros(self.latent_shape, dtype=keras.backend.result_type(self.compute_dtype, "float32"))
-        return FusedNormal(zeros, ops.zeros_like(zeros), event_ndims=len(self.latent_shape))
+        return IndependentNormalDistribution(zeros, ops.zeros_like(zeros), event_ndims=len(self.latent_shape))

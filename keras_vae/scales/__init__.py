@@ -1,8 +1,8 @@
 """Where a location-scale layer's sigma comes from: one small class each.
 
 A scale is a Keras layer that gives log sigma, broadcastable with the location; sigma is what a family calls its scale,
-for a Gaussian the standard deviation. It may own weights, ask the distribution layer for `maps` feature maps an
-element, or be fitted to the training data (`Optimal`). Scales that are not fixed meet a smooth floor,
+for a Gaussian the standard deviation. It may own weights, take `parameters_per_element` numbers from the
+network, or be fitted to the training data (`Optimal`). Scales that are not fixed meet a smooth floor,
 
     sigma^2 = exp(raw) + floor^2,
 
@@ -40,3 +40,7 @@ def get(scale, dtype=None):
         "Expected `scale` to be a positive number or a keras_vae.scales object: Fixed(value), Shared(), "
         f"PerDimension(), PerElement() or Optimal(); received: {scale!r}"
     )
+
+
+def __dir__():
+    return __all__

@@ -1,12 +1,12 @@
 """What every scale shares: log sigma, and where it is held."""
 
 import math
-import numbers
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_vae.checks import check_positive
 from keras_vae.ops import log_add_exp
 
 # Beyond either way, sigma^2 and 1 / sigma^2 come near the ends of float32.
@@ -14,12 +14,12 @@ LARGEST_LOG_SCALE = 40.0
 
 
 class Scale(keras.layers.Layer):
-    """Base class. A subclass gives `log_scale`, and `maps` if it wants features of the network's.
+    """Base class. A subclass gives `log_scale`, and `parameters_per_element` if it wants features of the network's.
 
     `build(event_shape)` creates what weights it owns.
     """
 
-    maps = 0  # feature maps taken from the network, an element of the event
+    parameters_per_element = 0  # numbers that it takes from the network, an element of the event
     is_learned = False  # whether training changes `value()`, which is then reported as a metric
     is_fitted = False  # whether a training batch says what it is: see `Optimal`
 
@@ -29,7 +29,11 @@ class Scale(keras.layers.Layer):
             self.build(event_shape)
 
     def log_scale(self, features=None):
-        """log sigma, broadcastable with `[..., *event]`. `features`: `[..., *event]` if `maps` is 1, else None."""
+        """log sigma, broadcastable with `[..., *event]`.
+
+        Args:
+            features: what it takes from the network, `[..., *event]`; None for a scale that takes nothing.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `log_scale`")
 
     def value(self):
@@ -38,7 +42,7 @@ class Scale(keras.layers.Layer):
         Raises:
             ValueError: sigma is a function of the features, or has not been built yet.
         """
-        if self.maps:
+        if self.parameters_per_element:
             raise ValueError(
                 f"{type(self).__name__}: expected a scale of one `value()`; received one whose sigma is a function of "
                 "the features. A distribution has it: decoder(z).stddev()"
@@ -60,7 +64,7 @@ class LearnedScale(Scale):
 
     def __init__(self, floor=1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.floor = check_positive(type(self).__name__, "floor", floor)
+        self.floor = check_sigma(type(self).__name__, "floor", floor)
 
     def bounded(self, raw):
         """log sigma with sigma^2 = exp(raw) + floor^2, and at most what the loss ops hold exactly."""
@@ -85,7 +89,7 @@ class FreeScale(LearnedScale):
 
     def __init__(self, initial=1.0, floor=1e-3, **kwargs):
         super().__init__(floor=floor, **kwargs)
-        self.initial = check_positive(type(self).__name__, "initial", initial)
+        self.initial = check_sigma(type(self).__name__, "initial", initial)
         if self.initial <= self.floor:
             raise ValueError(
                 f"{type(self).__name__}: expected `initial` sigma above `floor`; "
@@ -149,16 +153,17 @@ def shape_along(owner, event_shape, axis):
     return tuple(size if each in kept else 1 for each, size in enumerate(event_shape))
 
 
-def check_positive(owner, name, value):
-    """`value` as a float, if it is a positive number whose log-variance the loss ops hold exactly."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
-        raise ValueError(
-            f"{owner}: expected `{name}` (of a scale) to be a positive, finite number; received: {value!r}"
-        )
+def check_sigma(owner, name, value):
+    """`value` as a float, if it is a positive number whose log-variance the loss ops hold exactly.
+
+    Raises:
+        ValueError: it is not.
+    """
+    check_positive(owner, name, value)
     if abs(math.log(value)) > LARGEST_LOG_SCALE:
         low, high = math.exp(-LARGEST_LOG_SCALE), math.exp(LARGEST_LOG_SCALE)
         raise ValueError(
-            f"{owner}: expected `{name}` (of a scale) to be between {low:.1e} and {high:.1e}, for its square "
-            f"to fit float32 with room to spare; received: {value!r}. Rescale the data."
+            f"{owner}: expected `{name}` to be between {low:.1e} and {high:.1e}, for its square to fit float32 with "
+            f"room to spare; received: {value!r}. Rescale the data."
         )
     return float(value)

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_vae.scales.base import Scale, check_positive
+from keras_vae.scales.base import Scale, check_sigma
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -20,7 +20,7 @@ class Fixed(Scale):
 
     def __init__(self, value, **kwargs):
         super().__init__(**kwargs)
-        self.sigma = check_positive("Fixed", "value", value)
+        self.sigma = check_sigma("Fixed", "value", value)
 
     def value(self):
         """sigma, a float."""

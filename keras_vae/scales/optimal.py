@@ -1,10 +1,9 @@
 """The sigma that maximises the likelihood, in closed form."""
 
-import numbers
-
 import keras
 from keras import ops
 
+from keras_vae.checks import check_fraction
 from keras_vae.scales.base import LARGEST_LOG_SCALE, LearnedScale, averaged_axes, shape_along
 
 
@@ -36,10 +35,8 @@ class Optimal(LearnedScale):
 
     def __init__(self, floor=1e-3, axis=None, momentum=0.95, **kwargs):
         super().__init__(floor=floor, **kwargs)
-        if isinstance(momentum, bool) or not isinstance(momentum, numbers.Real) or not 0 <= momentum < 1:
-            raise ValueError(f"Optimal: expected `momentum` to be a number in [0, 1); received: {momentum!r}")
         self.axis = axis
-        self.momentum = momentum
+        self.momentum = check_fraction("Optimal", "momentum", momentum)
 
     def build(self, event_shape):
         shape = shape_along("Optimal", event_shape, self.axis)
@@ -49,17 +46,22 @@ class Optimal(LearnedScale):
         self.moving_square = self.add_weight(shape=shape, name="moving_square", **weight)
         self.moving_weight = self.add_weight(shape=shape, name="moving_weight", **weight)
 
-    def fit(self, log_scale, weight=1.0):
-        """Takes a training batch's best log sigma into the average, and returns it, floor included.
+    def with_floor(self, log_scale):
+        """log of a fitted sigma, floor included: what a training batch is scored with."""
+        return self.bounded(2.0 * log_scale)
 
-        `weight` is 0 where the batch had nothing to say of it; neither is a number taken that is not finite.
+    def observe(self, log_scale, weight=1.0):
+        """Takes a training batch's best log sigma into the average.
+
+        Args:
+            log_scale: log sigma before the floor, of the scale's shape. What is not finite is not taken.
+            weight: broadcastable with it: 0 where the batch had nothing to say of it, else 1.
         """
         counts = ops.cast(ops.isfinite(log_scale), log_scale.dtype) * weight
         square = ops.exp(2.0 * ops.clip(ops.where(counts > 0, log_scale, 0.0), -LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
         share = ops.cast((1.0 - self.momentum) * counts, self.moving_square.dtype)
         for average, value in ((self.moving_square, square), (self.moving_weight, ops.ones_like(square))):
             average.assign(average + share * (ops.cast(value, average.dtype) - average))
-        return self.bounded(2.0 * log_scale)
 
     def log_scale(self, features=None):
         """log of the sigma that training has left; 0 before any training, or for what was never observed."""

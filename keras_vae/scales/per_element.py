@@ -12,7 +12,7 @@ class PerElement(LearnedScale):
     The network's output is log sigma^2 before the floor.
     """
 
-    maps = 1
+    parameters_per_element = 1
 
     def log_scale(self, features=None):
         return self.bounded(features)

@@ -16,11 +16,11 @@ from small import digits, gaussian_vae
 
 import keras_vae
 from keras_vae import layers, scales
-from keras_vae.blocks import asks_for_batches
 from keras_vae.callbacks import CollapseAlarm
+from keras_vae.callbacks.examples import FitData, first_examples
 from keras_vae.callbacks.inspection import Inspector
+from keras_vae.engine.block_size import asks_for_batches
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.feeding import first_examples
 
 tfd = tfp.distributions
 
@@ -38,6 +38,20 @@ class Every(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.found.append(self.function())
+
+
+class Examples(keras.callbacks.Callback):
+    """Keeps the first examples of what `fit` is at work on, as they are at the end of each epoch."""
+
+    def __init__(self, num):
+        super().__init__()
+        self.num, self.found = num, []
+
+    def on_fit_data(self, training, validation=None):
+        self.data = FitData(training, validation)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.found.append(self.data.first_examples(self.model, self.num))
 
 
 def fit(vae, x=X, alarm=None, others=(), **kwargs):
@@ -413,7 +427,7 @@ def test_a_generator_is_watched_and_judged_by_the_steps_run_last():
             yield from (X[start : start + 8] for start in range(0, 384, 8))
 
     vae = restarted()
-    seen = Every(lambda: vae.first_examples(400))
+    seen = Examples(400)
     said, _ = fit(vae, batches(), CollapseAlarm(), [seen], steps_per_epoch=50, epochs=1)
     assert said == []
     [(x, y)] = seen.found
@@ -584,9 +598,8 @@ def test_a_generator_is_left_alone():
 )
 def test_within_fit_they_are_of_what_it_validates_on_or_else_trains_on(validation, first):
     vae = restarted()
-    seen = Every(lambda: vae.first_examples(5))
+    seen = Examples(5)
     vae.fit(X[:40], 100 + np.arange(40), batch_size=8, callbacks=[seen], verbose=0, **validation)
     [(x, y)] = seen.found
     np.testing.assert_array_equal(x, X[first : first + 5])
     np.testing.assert_array_equal(y, 100 + first + np.arange(5))
-    assert vae.first_examples(5) == (None, None)

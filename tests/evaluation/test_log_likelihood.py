@@ -102,6 +102,7 @@ def test_kinds_of_data_and_batch_sizes(jit_compile):
 def test_another_number_of_samples_or_seed_needs_no_new_program():
     vae = gaussian_vae()
     x = digits()[:8]
+    vae.build(x.shape)
     traces = []
     encode = vae.encode
     vae.encode = lambda *args, **kwargs: traces.append(1) or encode(*args, **kwargs)

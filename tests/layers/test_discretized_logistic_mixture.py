@@ -101,7 +101,8 @@ def test_the_optimal_scale_is_scipys():
     features, x = rng.normal(size=(16, 5)).astype("float32"), rng.integers(0, 20, (16, 3)).astype("float32")
     layer = layers.DiscretizedLogistic(3, levels=20, scale=scales.Optimal(floor=1e-9), activation="sigmoid")
     loc = np.float64(layer(features).loc)
-    layer(features, training=True).log_prob(x)
+    _, (fit,) = layer(features, training=True).fitted_to(x)
+    fit.commit()
 
     def nll(log_scale):
         frozen = scipy.stats.logistic(loc, np.exp(log_scale))
@@ -113,16 +114,18 @@ def test_the_optimal_scale_is_scipys():
 
 
 @pytest.mark.parametrize("levels", [1, 0, -3, 2.5, True, "256", None])
-@pytest.mark.parametrize("layer", [layers.DiscretizedLogistic, layers.DiscretizedLogisticMixture, layers.Categorical])
+@pytest.mark.parametrize(
+    "layer", [layers.DiscretizedLogistic, layers.DiscretizedLogisticMixture, layers.IndependentCategorical]
+)
 def test_levels_that_are_no_levels_are_refused(layer, levels):
-    with pytest.raises(ValueError, match=rf"{layer.__name__}: expected `levels` to be an integer of at least 2; "):
+    with pytest.raises(ValueError, match=rf"{layer.__name__}: expected `levels` to be an integer >= 2; "):
         layer((2, 2, 1), levels=levels)
 
 
 def test_a_mixture_needs_channels_and_components():
     with pytest.raises(ValueError, match="expected an event shape with channels as its last axis"):
         layers.DiscretizedLogisticMixture(())
-    with pytest.raises(ValueError, match="expected `components` to be an integer of at least 1; received: 0"):
+    with pytest.raises(ValueError, match="expected `components` to be an integer >= 1; received: 0"):
         layers.DiscretizedLogisticMixture((2, 2, 1), components=0)
     with pytest.raises(ValueError, match=r"DiscretizedLogisticMixture: expected `floor` .* positive.*received: 0"):
         layers.DiscretizedLogisticMixture((2, 2, 1), floor=0)

@@ -10,7 +10,7 @@ from cases import CASES
 
 from keras_vae import layers, scales
 from keras_vae.layers import independent_normal
-from keras_vae.layers.independent_normal import FusedNormal
+from keras_vae.layers.independent_normal import IndependentNormalDistribution
 
 tfd = tfp.distributions
 
@@ -43,7 +43,7 @@ every_learned_sigma = pytest.mark.parametrize("case", [case for case in CASES if
 
 def set_raw_log_variance(layer, raw):
     """Makes what a learned scale starts from, log sigma^2 before the floor, `raw` everywhere."""
-    if layer.scale.maps:
+    if layer.scale.parameters_per_element:
         kernel, bias = layer.weights
         kernel.assign(tf.zeros_like(kernel))
         units = bias.shape[0]
@@ -54,7 +54,7 @@ def set_raw_log_variance(layer, raw):
 
 def sigma_of(distribution):
     """What a location-scale family calls its scale."""
-    if isinstance(distribution, FusedNormal):
+    if isinstance(distribution, IndependentNormalDistribution):
         return distribution.stddev()
     return np.exp(checks.float64(distribution.log_scale))
 
@@ -129,7 +129,7 @@ def test_gaussian_draws_are_differentiable(event_shape):
     mean, log_variance = (tf.constant(array) for array in np.random.default_rng(0).normal(size=(2, 4, *event_shape)))
     with tf.GradientTape() as tape:
         tape.watch([mean, log_variance])
-        z = FusedNormal(mean, log_variance, event_ndims=len(event_shape)).sample(seed=(1, 2))
+        z = IndependentNormalDistribution(mean, log_variance, event_ndims=len(event_shape)).sample(seed=(1, 2))
     to_mean, to_log_variance = tape.gradient(z, [mean, log_variance])
     np.testing.assert_allclose(to_mean, np.ones(mean.shape), rtol=1e-12)
     np.testing.assert_allclose(to_log_variance, (z - mean) / 2, rtol=1e-12)
@@ -139,13 +139,13 @@ def test_gaussian_draws_are_differentiable(event_shape):
 
 
 def gaussians(event_shape, batches=((4,), (4,)), dtype="float64"):
-    """Two random `FusedNormal`s, and the same as TFP's own."""
+    """Two random `IndependentNormalDistribution`s, and the same as TFP's own."""
     rng = np.random.default_rng(0)
     ndims = len(event_shape)
     ours, theirs = [], []
     for batch in batches:
         mean, log_variance = (tf.constant(a, dtype) for a in rng.normal(size=(2, *batch, *event_shape)))
-        ours.append(FusedNormal(mean, log_variance, event_ndims=ndims))
+        ours.append(IndependentNormalDistribution(mean, log_variance, event_ndims=ndims))
         theirs.append(tfd.Independent(tfd.Normal(mean, tf.exp(log_variance / 2)), ndims))
     return *ours, *theirs
 
@@ -217,7 +217,9 @@ def test_kl_of_a_distribution_from_itself_is_exactly_zero():
 
 def test_kl_of_events_that_differ_is_refused():
     """As TFP refuses it: an event of one number is not broadcast to an event of five."""
-    one, five = (FusedNormal(tf.zeros((4, size)), tf.zeros((4, size)), event_ndims=1) for size in (1, 5))
+    one, five = (
+        IndependentNormalDistribution(tf.zeros((4, size)), tf.zeros((4, size)), event_ndims=1) for size in (1, 5)
+    )
     with pytest.raises(ValueError, match=r"[Ee]vent shape"):
         tfd.kl_divergence(one, five)
 
@@ -226,7 +228,10 @@ def test_kl_of_events_of_different_rank_is_refused():
     """A batch of three events of five numbers is not one event of fifteen."""
     loc = tf.zeros((3, 5))
     with pytest.raises(ValueError, match=r"[Ee]vent shape"):
-        tfd.kl_divergence(FusedNormal(loc, loc, event_ndims=1), FusedNormal(loc, loc, event_ndims=2))
+        tfd.kl_divergence(
+            IndependentNormalDistribution(loc, loc, event_ndims=1),
+            IndependentNormalDistribution(loc, loc, event_ndims=2),
+        )
 
 
 # The distributions, as TFP's.
@@ -239,7 +244,7 @@ def test_a_batch_may_be_sliced_and_copied(scale):
     with checks.uncompiled():
         log_prob = distribution.log_prob(x).numpy()
         for part in (slice(1, 3), slice(None, None, 2)):
-            assert type(distribution[part]) is FusedNormal
+            assert type(distribution[part]) is IndependentNormalDistribution
             np.testing.assert_allclose(distribution[part].log_prob(x[part]), log_prob[part], rtol=1e-6)
         np.testing.assert_allclose(distribution[2].log_prob(x[2]), log_prob[2], rtol=1e-6)
         np.testing.assert_allclose(distribution.copy().log_prob(x), log_prob, rtol=1e-6)

@@ -64,7 +64,8 @@ def test_gradients_are_those_of_the_observed_entries(scale):
 def test_an_optimal_sigma_is_that_of_the_observed_entries():
     layer = layers.Masked(layers.IndependentNormal((2, 3), scale=scales.Optimal(floor=1e-9)))
     distribution = layer(FEATURES, training=True)
-    distribution.log_prob(WITH_HOLES)
+    _, (fit,) = distribution.fitted_to(WITH_HOLES)
+    fit.commit()
     residual = (X - distribution.mean().numpy())[~MISSING]
     np.testing.assert_allclose(layer.likelihood.scale.value(), np.sqrt(np.mean(residual**2)), rtol=1e-5)
 
@@ -143,9 +144,9 @@ def test_a_bad_value_among_missing_ones_is_named_by_its_place():
     x = np.abs(np.round(table()[1]))
     x[0, 0], x[5, 2] = np.nan, -4.0
     encoder = keras.Sequential([layers.Impute(), keras.layers.Dense(4), layers.IndependentNormal(2)])
-    vae = keras_vae.VAE(encoder, keras.Sequential([layers.Masked(layers.Poisson(6))]))
+    vae = keras_vae.VAE(encoder, keras.Sequential([layers.Masked(layers.IndependentPoisson(6))]))
     vae.compile("adam", jit_compile=False)
-    with pytest.raises(ValueError, match=r"Poisson scores counts: .*; received -4.0 at position \[5, 2\]"):
+    with pytest.raises(ValueError, match=r"IndependentPoisson scores counts: .*; received -4.0 at position \[5, 2\]"):
         vae.fit(x, verbose=0)
 
 

@@ -12,9 +12,9 @@ from checks import assert_close, assert_finite
 
 import keras_vae
 from keras_vae import layers, scales
-from keras_vae.layers.independent_normal import FusedNormal
-from keras_vae.layers.multivariate_normal_low_rank import LowRankNormal
-from keras_vae.layers.multivariate_normal_tril import FullNormal
+from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
+from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriLDistribution
 
 tfd = tfp.distributions
 RNG = np.random.default_rng(0)
@@ -29,7 +29,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 def tfps(distribution):
     """The same as TFP's own, by its full covariance."""
-    if isinstance(distribution, FullNormal):
+    if isinstance(distribution, MultivariateNormalTriLDistribution):
         return tfd.MultivariateNormalTriL(distribution.loc, distribution.scale_tril)
     factors, sigma = distribution.factors, tf.exp(distribution.log_scale)
     covariance = tf.matmul(factors, factors, transpose_a=True) + tf.linalg.diag(tf.square(sigma))
@@ -44,7 +44,7 @@ def tfps(distribution):
 def test_kl_from_independent_gaussians_is_tfps(family, prior_batch):
     q = FAMILIES[family](3, dtype="float64")(FEATURES)
     loc, log_variance = (tf.constant(each) for each in RNG.normal(size=(2, *prior_batch, 3)))
-    p = FusedNormal(loc, log_variance, event_ndims=1)
+    p = IndependentNormalDistribution(loc, log_variance, event_ndims=1)
     expected = tfps(q).kl_divergence(tfd.MultivariateNormalDiag(loc, tf.exp(0.5 * log_variance)))
     with checks.uncompiled():
         assert_close(tfd.kl_divergence(q, p), expected, 1e-11)
@@ -54,7 +54,7 @@ def test_kl_from_independent_gaussians_is_tfps(family, prior_batch):
 def test_kl_of_other_events_is_refused(family):
     q = FAMILIES[family](3)(FEATURES.astype("float32"))
     for shape, event_ndims in (((4,), 1), ((4, 3), 2)):
-        p = FusedNormal(tf.zeros(shape), tf.zeros(shape), event_ndims=event_ndims)
+        p = IndependentNormalDistribution(tf.zeros(shape), tf.zeros(shape), event_ndims=event_ndims)
         with pytest.raises(ValueError, match=r"same event shape on both sides of a KL; received: \(3,\)"):
             tfd.kl_divergence(q, p)
 
@@ -66,7 +66,7 @@ def test_kl_of_two_full_covariances_is_tfps():
 
 def test_kl_of_an_image_of_low_rank_is_that_of_its_vector():
     q = layers.MultivariateNormalLowRank((2, 3), 2, dtype="float64")(FEATURES)
-    p = FusedNormal(tf.zeros((2, 3), tf.float64), tf.zeros((), tf.float64), event_ndims=2)
+    p = IndependentNormalDistribution(tf.zeros((2, 3), tf.float64), tf.zeros((), tf.float64), event_ndims=2)
     flat = type(q)(
         tf.reshape(q.loc, (4, 6)), tf.reshape(q.log_scale, (4, 6)), tf.reshape(q.factors, (4, 2, 6)), event_ndims=1
     )
@@ -101,7 +101,7 @@ def test_extreme_features_of_a_long_event(layer, sign, alike):
     features = tf.constant(features, tf.float32)
     x = RNG.normal(size=(4, *layer.event_shape)).astype("float32")
     zeros = tf.zeros(layer.event_shape)
-    prior = FusedNormal(zeros, zeros, event_ndims=len(layer.event_shape))
+    prior = IndependentNormalDistribution(zeros, zeros, event_ndims=len(layer.event_shape))
     with checks.uncompiled():
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(features)
@@ -131,7 +131,9 @@ def test_low_rank_in_float32_where_the_normal_equations_break():
     direction = RNG.normal(size=(8, 1))
     factors = (direction + 1e-3 * RNG.normal(size=(8, 2))).T.astype("float32")
     loc, log_scale = np.zeros(8, "float32"), np.full(8, np.log(1e-2), "float32")
-    distribution = LowRankNormal(*(tf.constant(each[np.newaxis]) for each in (loc, log_scale, factors)), event_ndims=1)
+    distribution = MultivariateNormalLowRankDistribution(
+        *(tf.constant(each[np.newaxis]) for each in (loc, log_scale, factors)), event_ndims=1
+    )
     sigma = np.exp(log_scale.astype("float64"))
     wide = factors.astype("float64")
     x = (wide.sum(axis=0) + sigma * RNG.normal(size=8)).astype("float32")
@@ -183,10 +185,10 @@ def test_what_the_others_leave_of_an_element_has_a_floor(floor):
         (lambda: layers.MultivariateNormalTriL(()), r"one positive integer, the size of a vector; received: \(\)"),
         (lambda: layers.MultivariateNormalTriL(0), "positive integer"),
         (lambda: layers.MultivariateNormalTriL(3, floor=0.0), "expected `floor`"),
-        (lambda: layers.MultivariateNormalLowRank(3, 0), "expected `rank` to be an integer of at least 1; received: 0"),
+        (lambda: layers.MultivariateNormalLowRank(3, 0), "expected `rank` to be an integer >= 1; received: 0"),
         (
             lambda: layers.MultivariateNormalLowRank(3, 1.5),
-            "expected `rank` to be an integer of at least 1; received: 1.5",
+            "expected `rank` to be an integer >= 1; received: 1.5",
         ),
         (lambda: layers.MultivariateNormalLowRank(3, 1, scale=scales.Optimal()), r"such as Shared\(\).*Optimal\(\)"),
         (

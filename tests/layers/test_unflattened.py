@@ -1,4 +1,4 @@
-"""`Unflattened` against the flat distribution it wraps, reshaped by hand."""
+"""`UnflattenedDistribution` against the flat distribution it wraps, reshaped by hand."""
 
 import checks
 import numpy as np
@@ -7,24 +7,24 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from keras_vae.layers.independent_bernoulli import FusedBernoulli
-from keras_vae.layers.independent_normal import FusedNormal
-from keras_vae.layers.unflattened import Unflattened
+from keras_vae.layers.independent_bernoulli import IndependentBernoulliDistribution
+from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.unflattened import UnflattenedDistribution
 
 tfd = tfp.distributions
 EVENTS = [(), (4,), (2, 3)]
 
 
 def normal(parameters, log_variance, event_ndims):
-    return FusedNormal(parameters, log_variance, event_ndims)
+    return IndependentNormalDistribution(parameters, log_variance, event_ndims)
 
 
 def shared_sigma(parameters, log_variance, event_ndims):
-    return FusedNormal(parameters, tf.reduce_mean(log_variance), event_ndims)
+    return IndependentNormalDistribution(parameters, tf.reduce_mean(log_variance), event_ndims)
 
 
 def bernoulli(parameters, log_variance, event_ndims):
-    return FusedBernoulli(parameters, event_ndims)
+    return IndependentBernoulliDistribution(parameters, event_ndims)
 
 
 def plain(parameters, log_variance, event_ndims):
@@ -51,7 +51,7 @@ def parameters_of(batch_shape, event_shape):
 def pair(family, batch_shape, event_shape):
     """A distribution of batch `batch_shape` made by unflattening, and the flat one."""
     flat = family(*parameters_of((int(np.prod(batch_shape)),), event_shape), len(event_shape))
-    return Unflattened(flat, batch_shape), flat
+    return UnflattenedDistribution(flat, batch_shape), flat
 
 
 def bits(shape, seed=1):
@@ -122,8 +122,10 @@ def test_batch_size_unknown_while_tracing(event_shape, jit_compile):
 
     def results(mean, x):
         size = ops.shape(mean)[:2]
-        flat = FusedNormal(ops.reshape(mean, (-1, *event_shape)), tf.constant(0.3, tf.float64), len(event_shape))
-        distribution = Unflattened(flat, size)
+        flat = IndependentNormalDistribution(
+            ops.reshape(mean, (-1, *event_shape)), tf.constant(0.3, tf.float64), len(event_shape)
+        )
+        distribution = UnflattenedDistribution(flat, size)
         traced.append(distribution)
         draws = distribution.sample(5, seed=(1, 2))
         return (
@@ -162,9 +164,9 @@ def test_gradients_pass_through(event_shape):
             tape.watch([mean, log_variance])
             if unflatten:
                 rows = [tf.reshape(parameter, (6, *event_shape)) for parameter in (mean, log_variance)]
-                distribution = Unflattened(FusedNormal(*rows, len(event_shape)), (2, 3))
+                distribution = UnflattenedDistribution(IndependentNormalDistribution(*rows, len(event_shape)), (2, 3))
             else:
-                distribution = FusedNormal(mean, log_variance, len(event_shape))
+                distribution = IndependentNormalDistribution(mean, log_variance, len(event_shape))
             result = distribution.log_prob(x), distribution.sample(seed=(1, 2))
         return tape.gradient(result, [mean, log_variance])
 
@@ -181,7 +183,7 @@ def test_reparameterization_is_that_of_the_flat_distribution(family):
 def test_it_is_named_after_the_flat_distribution():
     distribution, flat = pair(normal, (2, 3), (4,))
     assert distribution.name == f"Unflattened{flat.name}"
-    assert Unflattened(flat, (2, 3), name="Likelihood").name == "Likelihood"
+    assert UnflattenedDistribution(flat, (2, 3), name="Likelihood").name == "Likelihood"
 
 
 def test_a_copy_is_the_same():

@@ -11,6 +11,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 from checks import value_and_gradients
+
 from keras_vae.ops import bernoulli_nll
 
 tfd = tfp.distributions

@@ -7,6 +7,7 @@ import scipy.integrate
 import tensorflow as tf
 import tensorflow_probability as tfp
 from checks import value_and_gradients
+
 from keras_vae.ops import continuous_bernoulli_nll
 from keras_vae.ops.continuous_bernoulli import mean_of, variance_of
 

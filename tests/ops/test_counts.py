@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+
 from keras_vae.ops import negative_binomial_nll, poisson_nll
 from keras_vae.ops.gamma_function import digamma_rest, minus_log1p, stirling_rest
 

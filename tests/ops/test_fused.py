@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_close, value_and_gradients
+
 from keras_vae.ops import (
     bernoulli,
     bernoulli_nll,

@@ -4,9 +4,9 @@ import re
 
 import pytest
 import tensorflow as tf
-from keras_vae.ops import bernoulli_nll, gaussian_kl, gaussian_nll
 
 from keras_vae import backend
+from keras_vae.ops import bernoulli_nll, gaussian_kl, gaussian_nll
 
 SHAPE = (64, 784)
 every_op = pytest.mark.parametrize(

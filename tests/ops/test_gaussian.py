@@ -12,6 +12,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 from checks import value_and_gradients
+
 from keras_vae.ops import gaussian_kl, gaussian_nll
 
 tfd = tfp.distributions

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_close
+
 from keras_vae.ops.least_squares import orthogonal, residual
 
 RNG = np.random.default_rng(0)

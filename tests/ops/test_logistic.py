@@ -7,6 +7,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 from checks import value_and_gradients
+
 from keras_vae.ops import logistic_nll
 
 tfd = tfp.distributions

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from keras_vae.ops.noise import standard_normal, threefry
 from scipy import stats
+
+from keras_vae.ops.noise import standard_normal, threefry
 
 SEED = np.array([20, -7], "int32")
 

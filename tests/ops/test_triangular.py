@@ -6,6 +6,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 from checks import assert_close, value_and_gradients
+
 from keras_vae.ops.triangular import bound, solve_lower, solve_reference
 
 either_way = pytest.mark.parametrize("transpose", [False, True], ids=["lower", "transposed"])

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_vae.layers import IndependentNormal
-from keras_vae.layers.independent_normal import FusedNormal
+from keras_vae.layers.independent_normal import IndependentNormalDistribution
 from keras_vae.priors import Prior, StandardNormal
 
 tfd = tfp.distributions
@@ -56,7 +56,7 @@ def test_kl_from_it_is_the_papers_closed_form():
 
 def test_kl_of_it_from_itself_is_exactly_zero():
     prior = built((5,))
-    assert isinstance(prior(), FusedNormal)
+    assert isinstance(prior(), IndependentNormalDistribution)
     assert tfd.kl_divergence(prior(), prior()).numpy() == 0.0
 
 

@@ -3,13 +3,15 @@
 import keras
 import numpy as np
 
+from keras_vae import compat
+
 
 class BatchCount(keras.callbacks.Callback):
     """Counts the batches of all epochs that have ended: an epoch's order is a function of it. Stands before all others,
     so that what they save at an epoch's end has it.
 
     Args:
-        counter: whose `batches` it counts up.
+        counter: whose `batches_done` it counts up.
         steps: batches an epoch.
     """
 
@@ -18,13 +20,13 @@ class BatchCount(keras.callbacks.Callback):
         self.counter, self.steps = counter, steps
 
     def on_epoch_end(self, epoch, logs=None):
-        self.counter.batches += self.steps
+        self.counter.batches_done += self.steps
 
 
 def save(model, counter, store):
     """Puts the random state of a model and its layers, which Keras does not save, into a layer's store."""
     store["seed_generators"] = np.stack([np.asarray(each.state) for each in _generators(model)])
-    store["batches"] = np.asarray(counter.batches, "int64")
+    store["batches"] = np.asarray(counter.batches_done, "int64")
 
 
 def load(model, counter, store):
@@ -41,10 +43,10 @@ def load(model, counter, store):
             given = generator.get_config()["seed"]
             if given is None or given == int(state[0]):
                 generator.state.assign(state)
-        counter.batches = int(np.asarray(batches))
+        counter.batches_done = int(np.asarray(batches))
     return rest
 
 
 def _generators(model):
     """All `SeedGenerator`s of a model and its layers, in the order of the layers."""
-    return [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
+    return [generator for layer in compat.layers_of(model) for generator in compat.seed_generators_of(layer)]

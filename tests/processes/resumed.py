@@ -1,6 +1,6 @@
 """Training with a backup, in a process that may be killed and begun again.
 
-python tests/resumed.py FOLDER EPOCHS [DOOMED]
+python tests/processes/resumed.py FOLDER EPOCHS [DOOMED]
 
 Goes on from the backup in FOLDER, if there is one; says what it does, line by line, in the file `log` there, and leaves
 what it got as `out.keras`. In the DOOMED epoch it waits to be killed, and does not finish it.

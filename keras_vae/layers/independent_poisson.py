@@ -4,10 +4,10 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.elements import Elements
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.ops import poisson_nll
-from keras_vae.support import Support
 
 COUNTS = "counts: whole numbers from 0 on"
 
@@ -15,7 +15,7 @@ COUNTS = "counts: whole numbers from 0 on"
 LARGEST_LOG_RATE = 30.0
 
 
-class FusedPoisson(Elements):
+class IndependentPoissonDistribution(IndependentDistribution):
     """Independent Poisson variables, whose `log_prob` is the fused op.
 
     Args:
@@ -24,9 +24,9 @@ class FusedPoisson(Elements):
     """
 
     tensors = ("log_rate",)
-    support = Support("Poisson", COUNTS, low=0.0, is_integer=True)
+    support = Support("IndependentPoisson", COUNTS, low=0.0, is_integer=True)
 
-    def __init__(self, log_rate, event_ndims, name="FusedPoisson"):
+    def __init__(self, log_rate, event_ndims, name="IndependentPoissonDistribution"):
         super().__init__(tfd.Poisson(log_rate=log_rate), event_ndims, name, log_rate=log_rate)
 
     def log_prob_of_elements(self, x, event_ndims=0):
@@ -34,13 +34,13 @@ class FusedPoisson(Elements):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Poisson(DistributionLayer):
+class IndependentPoisson(DistributionLayer):
     """A Poisson distribution for each element: counts of events that do not influence each other.
 
         log p(x) = sum_i [ x_i log r_i - r_i - log x_i! ]
 
     log r, the log of the mean, is linear in the features, up to 30. The variance is the mean: where counts scatter more
-    than that, as most do, use `NegativeBinomial`.
+    than that, as most do, use `IndependentNegativeBinomial`.
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -54,4 +54,6 @@ class Poisson(DistributionLayer):
     """
 
     def distribution(self, log_rate):
-        return FusedPoisson(ops.minimum(log_rate, LARGEST_LOG_RATE), event_ndims=len(self.event_shape))
+        return IndependentPoissonDistribution(
+            ops.minimum(log_rate, LARGEST_LOG_RATE), event_ndims=len(self.event_shape)
+        )

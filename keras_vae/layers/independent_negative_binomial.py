@@ -4,14 +4,14 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.elements import Elements
+from keras_vae.data.support import Support
+from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.independent_poisson import COUNTS, LARGEST_LOG_RATE
 from keras_vae.layers.location_scale import LocationScaleLayer
-from keras_vae.layers.poisson import COUNTS, LARGEST_LOG_RATE
 from keras_vae.ops import negative_binomial_nll
-from keras_vae.support import Support
 
 
-class FusedNegativeBinomial(Elements):
+class IndependentNegativeBinomialDistribution(IndependentDistribution):
     """Independent negative binomial variables: Poisson counts whose rate is itself Gamma distributed.
 
     `log_prob` is the fused op.
@@ -23,9 +23,9 @@ class FusedNegativeBinomial(Elements):
     """
 
     tensors = ("log_mean", "log_scale")
-    support = Support("NegativeBinomial", COUNTS, low=0.0, is_integer=True)
+    support = Support("IndependentNegativeBinomial", COUNTS, low=0.0, is_integer=True)
 
-    def __init__(self, log_mean, log_scale, event_ndims, name="FusedNegativeBinomial"):
+    def __init__(self, log_mean, log_scale, event_ndims, name="IndependentNegativeBinomialDistribution"):
         self.total_count = ops.exp(-2.0 * log_scale)  # n, the shape of the rate's Gamma distribution
         elements = tfd.NegativeBinomial(self.total_count, logits=log_mean + 2.0 * log_scale)
         super().__init__(elements, event_ndims, name, log_mean=log_mean, log_scale=log_scale)
@@ -53,7 +53,7 @@ class FusedNegativeBinomial(Elements):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class NegativeBinomial(LocationScaleLayer):
+class IndependentNegativeBinomial(LocationScaleLayer):
     """A negative binomial distribution for each element: counts that scatter more than a Poisson's, as of genes.
 
         log p(x) = sum_i [ log G(x_i + n_i) - log G(n_i) - log x_i! + n_i log(n_i / (n_i + mu_i))
@@ -73,7 +73,7 @@ class NegativeBinomial(LocationScaleLayer):
         ValueError: as `LocationScaleLayer`; `scale` is `Optimal()`, since the best sigma has no closed form here.
     """
 
-    family = FusedNegativeBinomial
+    family = IndependentNegativeBinomialDistribution
 
     def with_scale(self, log_mean, *others):
         return super().with_scale(ops.minimum(log_mean, LARGEST_LOG_RATE), *others)

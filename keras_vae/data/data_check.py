@@ -1,14 +1,14 @@
 """Looks at the data before a VAE trains on it: empty, not finite, or outside what the likelihood can score."""
 
-import itertools
 import types
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_vae import contract, datasets, target
-from keras_vae.support import Support
+from keras_vae.data import contract, dataset_check, kinds
+from keras_vae.data.parts import pick
+from keras_vae.data.support import Support
 
 # The support of a family that does not say.
 ANYTHING = Support("the likelihood", "numbers", scales=False)
@@ -72,13 +72,13 @@ class DataCheck:
             data = _LookedAt(data, look_at_batch)
         if not self.enabled:
             return data
-        if is_empty(data):
-            raise empty(name)
-        if datasets.is_dataset(data):
+        if kinds.is_empty(data):
+            raise kinds.empty(name)
+        if kinds.is_dataset(data):
             return self._looked_at_dataset(data, name)
         if isinstance(data, types.GeneratorType):
             return (look_at_batch(index, element) for index, element in enumerate(data))
-        if holds_arrays(data):
+        if kinds.holds_arrays(data):
             self._look_at(data, name)
         # Whatever else Keras takes (a torch DataLoader, say) goes through as it is.
         return data
@@ -120,7 +120,7 @@ class DataCheck:
             return np.isfinite(np.asarray(self.model.encode(example).mean())).all()
 
         # A model whose weights are NaN makes no numbers of anything.
-        if not is_finite(example) and is_finite(keras.tree.map_structure(_without_missing, example)):
+        if not is_finite(example) and is_finite(keras.tree.map_structure(_without_nan, example)):
             self._refuse(
                 ValueError(
                     f"Expected the encoder to take missing entries, as {scored[0].name} has at position [{first}]"
@@ -130,7 +130,7 @@ class DataCheck:
 
     def _parts(self, x, name):
         """Each part of x, with what is known of it."""
-        scored, support, event_shape = target.pick(x, self.model.target), self.model.support, self.model.event_shape
+        scored, support, event_shape = pick(x, self.model.target), self.model.support, self.model.event_shape
         scored_in = self.model.dtype_scored
         known = {}
         for key, part in scored.items() if isinstance(scored, dict) else [(None, scored)]:
@@ -149,21 +149,21 @@ class DataCheck:
         """Looked at by TensorFlow, and in Python only where that finds something: most batches cost microseconds."""
         supports = keras.tree.flatten(self.model.support)
         if any(getattr(support, "may_be_missing", False) for support in supports):
-            element = datasets.first_element(dataset)
+            element = kinds.first_element(dataset)
             if element is not None:
                 self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, " of batch 0")
 
         def examine(element):
             x = keras.utils.unpack_x_y_sample_weight(element)[0]
-            parts = [part for part in self._parts(x, name) if datasets.is_dense_number(part.value)]
+            parts = [part for part in self._parts(x, name) if dataset_check.is_dense_number(part.value)]
 
             def look(index, *arrays):
                 found = [part._replace(value=array) for part, array in zip(parts, arrays, strict=True)]
                 self._look_at_parts(found, f" of batch {index}")
 
-            return datasets.is_suspect(parts), [part.value for part in parts], look
+            return dataset_check.is_suspect(parts), [part.value for part in parts], look
 
-        return datasets.inspect_dataset(dataset, examine)
+        return dataset_check.inspect_dataset(dataset, examine)
 
 
 def _error_in(x, name, support=None, where=""):
@@ -178,7 +178,7 @@ def _error_in(x, name, support=None, where=""):
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = np.isinf(x) if may_be_missing else ~np.isfinite(x)
         if not bad.any():
-            return support.error(np.where(np.isnan(x), support.some_value, x), name, where)
+            return support.error(np.where(np.isnan(x), support.valid_value, x), name, where)
         first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
         return ValueError(
             f"Expected {name} to be finite; received {x[first]} at position {list(first)}{where}, the first "
@@ -202,7 +202,7 @@ def _error_of_missing(parts, where):
     )
 
 
-def _without_missing(array):
+def _without_nan(array):
     """An array with 0 in place of NaN."""
     return np.nan_to_num(array, nan=0.0) if array.dtype.kind == "f" else array
 
@@ -228,7 +228,7 @@ class _LookedAt(keras.utils.PyDataset):
         self.look = look
 
     def __getitem__(self, index):
-        return _as_step(self.look(index, self.dataset[index]))
+        return kinds.as_step(self.look(index, self.dataset[index]))
 
     @property
     def num_batches(self):
@@ -239,69 +239,3 @@ class _LookedAt(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.dataset.on_epoch_end()
-
-
-def holds_arrays(data):
-    """Whether `data` is one or more arrays: NumPy's, a tensor, a data frame."""
-    leaves = keras.tree.flatten(data)
-    return bool(leaves) and all(hasattr(leaf, "shape") and hasattr(leaf, "__array__") for leaf in leaves)
-
-
-def is_empty(data):
-    """Whether `data` is known to hold nothing."""
-    if data is None or isinstance(data, types.GeneratorType):
-        return data is None
-    if datasets.is_dataset(data):
-        return datasets.is_empty_dataset(data)
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches == 0
-    return holds_arrays(data) and any(leaf.shape[:1] == (0,) for leaf in keras.tree.flatten(data))
-
-
-def empty(name):
-    """The error for data that holds nothing."""
-    return ValueError(f"Expected {name} to hold at least one example; received an empty data set.")
-
-
-def peek(data):
-    """The spec of one batch of x, `KerasTensor`s, and the data as it was.
-
-    The spec is None where it cannot be known. A generator that yields nothing comes back as None.
-    """
-    if datasets.is_dataset(data):
-        element = datasets.dataset_spec(data)
-    elif isinstance(data, keras.utils.PyDataset):
-        element = None if is_empty(data) else data[0]
-    elif isinstance(data, types.GeneratorType):
-        element = next(data, None)
-        data = None if element is None else _prepended(element, data)
-    else:
-        element = (data,) if holds_arrays(data) else None
-    return (None if element is None else spec_of(keras.utils.unpack_x_y_sample_weight(element)[0])), data
-
-
-def spec_of(x):
-    """The shapes and dtypes of x, `KerasTensor`s; None where they cannot be known."""
-    shapes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten(x)]
-    if any(shape is None or getattr(shape, "rank", 0) is None for shape in shapes):
-        return None
-
-    def spec(leaf):
-        dtype = getattr(leaf, "dtype", None)  # a data frame has several
-        is_text = getattr(dtype, "kind", "") in ("O", "S", "U")
-        return keras.KerasTensor(tuple(leaf.shape), "string" if is_text else keras.backend.standardize_dtype(dtype))
-
-    return keras.tree.map_structure(spec, x)
-
-
-def _prepended(element, generator):
-    for each in itertools.chain([element], generator):
-        yield _as_step(each)
-
-
-def _as_step(element):
-    """A batch as Keras takes it from Python: a tuple, with weights only where there are labels; any label will do."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element)
-    if y is None:
-        y = sample_weight
-    return (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -42,12 +42,13 @@ def check_reparameterized(posterior):
 
 
 def check_prior(posterior, prior):
-    """Raises ValueError unless posterior and prior are over the same latent."""
+    """`prior`, if it is over the same latent as the posterior."""
     if not posterior.event_shape.is_compatible_with(prior.event_shape):
         raise ValueError(
             "Expected posterior and prior to have the same event shape; received: posterior "
             f"{tuple(posterior.event_shape)} (the encoder's last layer), prior {tuple(prior.event_shape)}"
         )
+    return prior
 
 
 def check_latent(decoder, latent_shape):
@@ -119,13 +120,6 @@ def check_sample_weight(sample_weight):
             f"received shape {tuple(weight.shape)}"
         )
     return ops.reshape(weight, (-1,))
-
-
-def check_positive_integer(owner, name, value):
-    """`value` as an int, if it is a positive integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0) or value < 1:
-        raise ValueError(f"{owner}: expected `{name}` to be an integer >= 1; received: {value!r}")
-    return int(value)
 
 
 def compatible(expected, received):

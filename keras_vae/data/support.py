@@ -44,7 +44,7 @@ class Support:
         return dataclasses.replace(self, low=0.0, high=1.0, words=f"{self.words}, of bytes 0 and 1")
 
     @property
-    def some_value(self):
+    def valid_value(self):
         """A number inside."""
         if math.isfinite(self.low) and math.isfinite(self.high):
             middle = 0.5 * (self.low + self.high)

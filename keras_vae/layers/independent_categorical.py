@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.base import DistributionLayer, check_at_least
-from keras_vae.layers.elements import Elements
-from keras_vae.support import levels_from_zero
+from keras_vae.checks import check_integer
+from keras_vae.data.support import levels_from_zero
+from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.independent import IndependentDistribution
 
 
-class CategoricalElements(Elements):
+class IndependentCategoricalDistribution(IndependentDistribution):
     """Independent categorical variables over whole numbers.
 
     Args:
@@ -22,13 +23,13 @@ class CategoricalElements(Elements):
     tensors = ("logits",)
     extra_axes = 1
 
-    def __init__(self, logits, event_ndims, name="Categorical"):
+    def __init__(self, logits, event_ndims, name="IndependentCategorical"):
         super().__init__(tfd.Categorical(logits=logits, dtype=logits.dtype), event_ndims, name, logits=logits)
 
     @property
     def support(self):
         """What values are scored."""
-        return levels_from_zero("Categorical", self.logits.shape[-1])
+        return levels_from_zero("IndependentCategorical", self.logits.shape[-1])
 
     def log_prob_of_elements(self, x, event_ndims=0):
         # By comparison with each level, of which at most one is x: a gather's gradient is a scatter, which is slower.
@@ -51,7 +52,7 @@ class CategoricalElements(Elements):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Categorical(DistributionLayer):
+class IndependentCategorical(DistributionLayer):
     """A categorical distribution for each element: integer levels 0, ..., levels - 1, or the numbers of categories.
 
         log p(x) = sum_i log softmax(l_i)[x_i]
@@ -62,7 +63,7 @@ class Categorical(DistributionLayer):
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
-        levels: how many there are, an integer of at least 2.
+        levels: how many there are, an integer >= 2.
         projection: False to take the features as the logits, `levels` of them for each element, element after element.
             See `DistributionLayer`.
 
@@ -70,19 +71,19 @@ class Categorical(DistributionLayer):
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 
     Raises:
-        ValueError: `event_shape` holds anything but positive integers; `levels` is not an integer of at least 2.
+        ValueError: `event_shape` holds anything but positive integers; `levels` is not an integer >= 2.
     """
 
     def __init__(self, event_shape, levels, projection=True, **kwargs):
         super().__init__(event_shape, projection=projection, **kwargs)
-        self.levels = check_at_least(2, type(self).__name__, "levels", levels)
-        self.maps = self.levels
+        self.levels = check_integer(type(self).__name__, "levels", levels, least=2)
+        self.parameters_per_element = self.levels
 
     def parameters(self, features):
         return [ops.reshape(features, (-1, *self.event_shape, self.levels))]
 
     def distribution(self, logits):
-        return CategoricalElements(logits, event_ndims=len(self.event_shape))
+        return IndependentCategoricalDistribution(logits, event_ndims=len(self.event_shape))
 
     def get_config(self):
         return {**super().get_config(), "levels": self.levels}

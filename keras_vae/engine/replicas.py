@@ -8,13 +8,12 @@ changes, since XLA does not run where it would write another device's. Optimizer
 sums are: what an optimizer clips, checks or accumulates is one device's gradient.
 """
 
-import contextlib
 import itertools
 
 import keras
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import backend, compat
 
 
 class ReplicaFunction:
@@ -24,7 +23,7 @@ class ReplicaFunction:
     become the shares' weighted mean. What a metric holds must add up, as sums and counts do.
 
     Args:
-        model: a `TermTrainer`, made in its strategy's scope.
+        model: a `keras_vae.trainer.Trainer`, made in its strategy's scope.
         training: whether to train or to test.
         jit_compile: whether a replica's passes are an XLA program, or TensorFlow runs them.
         run_eagerly: whether nothing is compiled.
@@ -37,9 +36,8 @@ class ReplicaFunction:
         self.program, self.step, self.logs = self._program, self._step, model.get_metrics_result
         if not run_eagerly:
             if jit_compile:
-                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
-            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
-            self.logs = tf.function(self.logs, autograph=False)
+                self.program = backend.program(self.program, jit_compile=True)
+            self.step, self.logs = backend.program(self.step), backend.program(self.logs)
 
     def __call__(self, iterator):
         """The logs after the next batches.
@@ -70,12 +68,9 @@ class ReplicaFunction:
     def _apply(self, gradients):
         """Applies the gradients' sums, to the variables of all replicas."""
         optimizer, variables = self.model.optimizer, self.model.trainable_variables
-        # Keras has a loss-scaling optimizer called on replicas only, each to decide whether the sum is finite.
-        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         with self.strategy.scope():
             sums = self._sums(gradients, [variable.value for variable in variables])
-            with _all_in_view(self.strategy):
-                (optimizer._common_apply if scales else optimizer.apply)(sums, variables)
+            compat.apply_summed_gradients(optimizer, sums, variables, self.strategy)
 
     def _sums(self, gradients, variables):
         extended, pairs = self.strategy.extended, list(zip(gradients, variables, strict=True))
@@ -145,8 +140,7 @@ class ReplicaFunction:
 
     def _constants(self):
         """The optimizer's count of steps, which the model's `iteration` is made of."""
-        optimizer = self.model.optimizer
-        return [getattr(optimizer, "inner_optimizer", optimizer)._iterations] if self.training else []
+        return [compat.step_count_of(self.model.optimizer)] if self.training else []
 
     def _is_metric(self, variable):
         return any(variable is each for each in self.model.metrics_variables)
@@ -167,8 +161,8 @@ class PredictFunction:
         self.program, self.step = self._program, self._step
         if not run_eagerly:
             if jit_compile:
-                self.program = tf.function(self.program, jit_compile=True, autograph=False, reduce_retracing=True)
-            self.step = tf.function(self.step, autograph=False, reduce_retracing=True)
+                self.program = backend.program(self.program, jit_compile=True)
+            self.step = backend.program(self.step)
 
     def __call__(self, batches):
         outputs = [self.step(batch) for batch in batches]
@@ -234,13 +228,6 @@ def check_strategy(strategy):
         )
 
 
-def adopt(optimizer, strategy):
-    """Has an optimizer that was made outside a strategy's scope work as if it was made in it."""
-    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
-        if each is not None and not each.built:
-            each._distribution_strategy = strategy
-
-
 def check_made_in_scope(model):
     """Raises ValueError unless all of a model's variables were made in its strategy's scope."""
     made = model.distribute_strategy.extended.variable_created_in_scope
@@ -278,14 +265,3 @@ def _is_draw_count(variable):
 def _zero_unless(condition, value):
     """Means over no rows are NaN."""
     return tf.where(condition, value, tf.zeros_like(value))
-
-
-@contextlib.contextmanager
-def _all_in_view(strategy):
-    """Within, Keras's optimizers do at once what they otherwise leave a replica for, to where all are in view."""
-    extended = strategy.extended
-    extended._use_merge_call = lambda: False
-    try:
-        yield
-    finally:
-        del extended._use_merge_call

@@ -2,10 +2,11 @@
 
 from keras import ops
 
+from keras_vae import compat
 from keras_vae.backend import tfd, tfp
 
 
-class Elements(tfd.Independent):
+class IndependentDistribution(tfd.Independent):
     """`tfd.Independent(elements, event_ndims)`, made from the parameters that a network gives.
 
     A subclass hands its arguments to this constructor, from which it may be copied and sliced. It overrides
@@ -20,21 +21,20 @@ class Elements(tfd.Independent):
 
     tensors = ()  # names of the parameters
     extra_axes = 0  # that these have beyond the event's
-    support = None  # a `keras_vae.support.Support`
+    support = None  # a `keras_vae.data.support.Support`
 
     def __init__(self, elements, event_ndims, name, **parameters):
         self.event_ndims = event_ndims
         for parameter, value in parameters.items():
             setattr(self, parameter, value)
         super().__init__(elements, reinterpreted_batch_ndims=event_ndims, name=name)
-        self._parameters = self._no_dependency({**parameters, "event_ndims": event_ndims, "name": name})
+        compat.set_parameters(self, {**parameters, "event_ndims": event_ndims, "name": name})
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         # Inherited as a method, TFP would ask this class, which knows no parameters.
         each = tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims + self.extra_axes)
-        properties = dict.fromkeys(cls.tensors, each)
-        cls._parameter_properties = classmethod(lambda cls, dtype, num_classes=None: properties)
+        compat.set_parameter_properties(cls, dict.fromkeys(cls.tensors, each))
 
     def log_prob_of_elements(self, x, event_ndims=0):
         """log p of each element of x, `[..., *event]`, summed over the last `event_ndims` axes."""
@@ -46,5 +46,5 @@ class Elements(tfd.Independent):
     def log_prob_of_observed(self, x):
         """log p of the elements of x that are not NaN: exact, since the others' are factors that integrate to 1."""
         observed = ops.logical_not(ops.isnan(x))
-        log_prob = self.log_prob_of_elements(ops.where(observed, x, self.support.some_value))
+        log_prob = self.log_prob_of_elements(ops.where(observed, x, self.support.valid_value))
         return ops.sum(ops.where(observed, log_prob, 0.0), axis=tuple(range(-self.event_ndims, 0)))

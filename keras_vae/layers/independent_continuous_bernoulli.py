@@ -4,14 +4,14 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.elements import Elements
+from keras_vae.layers.independent import IndependentDistribution
 from keras_vae.ops import continuous_bernoulli_nll
 from keras_vae.ops.continuous_bernoulli import mean_of, variance_of
-from keras_vae.support import Support
 
 
-class FusedContinuousBernoulli(Elements):
+class IndependentContinuousBernoulliDistribution(IndependentDistribution):
     """Independent continuous Bernoulli variables, whose `log_prob` is the fused op.
 
     Args:
@@ -20,9 +20,9 @@ class FusedContinuousBernoulli(Elements):
     """
 
     tensors = ("logits",)
-    support = Support("ContinuousBernoulli", "x in [0, 1]", low=0.0, high=1.0)
+    support = Support("IndependentContinuousBernoulli", "x in [0, 1]", low=0.0, high=1.0)
 
-    def __init__(self, logits, event_ndims, name="FusedContinuousBernoulli"):
+    def __init__(self, logits, event_ndims, name="IndependentContinuousBernoulliDistribution"):
         elements = tfd.ContinuousBernoulli(logits=logits, dtype=logits.dtype)
         super().__init__(elements, event_ndims, name, logits=logits)
 
@@ -46,7 +46,7 @@ class FusedContinuousBernoulli(Elements):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ContinuousBernoulli(DistributionLayer):
+class IndependentContinuousBernoulli(DistributionLayer):
     """Independent continuous Bernoulli variables: the likelihood of grey pixels in [0, 1].
 
         log p(x) = sum_i [ x_i l_i - log( (exp(l_i) - 1) / l_i ) ]
@@ -69,4 +69,4 @@ class ContinuousBernoulli(DistributionLayer):
     """
 
     def distribution(self, logits):
-        return FusedContinuousBernoulli(logits, event_ndims=len(self.event_shape))
+        return IndependentContinuousBernoulliDistribution(logits, event_ndims=len(self.event_shape))

@@ -1,6 +1,6 @@
 """A process of a cluster, or one alone without a TF_CONFIG: trains on digits, and writes what it got to a JSON file.
 
-TF_CONFIG=... python tests/worker.py OUT [EPOCHS] [BACKUP]
+TF_CONFIG=... python tests/processes/worker.py OUT [EPOCHS] [BACKUP]
 """
 
 import json
@@ -11,6 +11,8 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from small import digits, gaussian_vae
 
 X = digits()[:53]  # batches of 16, 16, 16 and 5

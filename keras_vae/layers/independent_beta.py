@@ -4,15 +4,15 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.elements import Elements
-from keras_vae.support import Support
+from keras_vae.layers.independent import IndependentDistribution
 
 # The smallest concentration, approached smoothly: both at it, half of all draws are within 1e-6 of an end.
 FLOOR = 5e-2
 
 
-class BetaElements(Elements):
+class IndependentBetaDistribution(IndependentDistribution):
     """Independent Beta variables.
 
     Args:
@@ -23,16 +23,16 @@ class BetaElements(Elements):
 
     tensors = ("concentration1", "concentration0")
     support = Support(
-        "Beta",
+        "IndependentBeta",
         "0 < x < 1, both ends excluded",
         low=0.0,
         high=1.0,
         is_open=True,
         advice="The density at 0 and 1 is 0 or infinite. Squeeze x a little, (x * (N - 1) + 0.5) / N for N examples, "
-        "or use ContinuousBernoulli, which scores the ends.",
+        "or use IndependentContinuousBernoulli, which scores the ends.",
     )
 
-    def __init__(self, concentration1, concentration0, event_ndims, name="Beta"):
+    def __init__(self, concentration1, concentration0, event_ndims, name="IndependentBeta"):
         parameters = {"concentration1": concentration1, "concentration0": concentration0}
         super().__init__(tfd.Beta(concentration1, concentration0), event_ndims, name, **parameters)
 
@@ -43,7 +43,7 @@ class BetaElements(Elements):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Beta(DistributionLayer):
+class IndependentBeta(DistributionLayer):
     """A Beta distribution for each element: proportions, rates and probabilities, strictly between 0 and 1.
 
         log p(x) = sum_i [ (a_i - 1) log x_i + (b_i - 1) log(1 - x_i) - log B(a_i, b_i) ],    B the beta function
@@ -64,7 +64,9 @@ class Beta(DistributionLayer):
         ValueError: `event_shape` holds anything but positive integers.
     """
 
-    maps = 2
+    parameters_per_element = 2
 
     def distribution(self, *raw):
-        return BetaElements(*(ops.softplus(each) + FLOOR for each in raw), event_ndims=len(self.event_shape))
+        return IndependentBetaDistribution(
+            *(ops.softplus(each) + FLOOR for each in raw), event_ndims=len(self.event_shape)
+        )

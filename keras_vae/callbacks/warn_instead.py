@@ -5,7 +5,7 @@ import warnings
 
 
 @contextlib.contextmanager
-def going_on(owner, what):
+def warn_instead(owner, what):
     """Within, an error is a warning that the callback `owner` could not do `what`."""
     try:
         yield

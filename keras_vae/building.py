@@ -1,0 +1,105 @@
+"""What a model learns of x before it is trained: shapes and dtypes, what can be scored, and that its parts fit."""
+
+import types
+
+import keras
+from keras import ops
+
+from keras_vae import backend, compat
+from keras_vae.data import contract, kinds
+from keras_vae.data.parts import pick
+from keras_vae.objectives import ForwardPass
+
+
+class BuiltFromData(compat.Model):
+    """A model with an encoder, a prior, a decoder and an objective that is built by the first x that it meets.
+
+    A subclass brings these, and `forward_pass`.
+
+    Args:
+        target: which part of x is scored: see `keras_vae.data.parts.pick`.
+    """
+
+    def __init__(self, target=None, **kwargs):
+        # Under mixed precision Keras would round x itself; the networks cast what they take in.
+        super().__init__(autocast=False, **kwargs)
+        self.target = target
+        # Where Keras does not track them, nor puts its own dictionaries in place.
+        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None)
+
+    @property
+    def x_spec(self):
+        """What x is: a `KerasTensor`, or a structure of them, of unknown batch size; None until built."""
+        return self.known.x_spec
+
+    @property
+    def support(self):
+        """What p(x|z) can score, a `keras_vae.layers.Support` or a dictionary of them; None where it does not say."""
+        return self.known.support
+
+    @property
+    def event_shape(self):
+        """The shape of one x that is scored, or a dictionary of them; None until built."""
+        return self.known.event_shape
+
+    @property
+    def dtype_scored(self):
+        """float32, or float64 under a float64 policy: of what is scored, whatever the networks compute in."""
+        return keras.backend.result_type(self.compute_dtype, "float32")
+
+    def __call__(self, x, *args, **kwargs):
+        if not self.built and (spec := kinds.spec_of(x)) is not None:
+            self.build_for(spec)
+        return super().__call__(x, *args, **kwargs)
+
+    def build_for(self, spec):
+        """Builds the model for x of these shapes and dtypes, a `KerasTensor` or a structure of them."""
+        self.known.x_dtypes = keras.tree.map_structure(lambda part: part.dtype, spec)
+        self.build(keras.tree.map_structure(lambda part: (None, *part.shape[1:]), spec))
+
+    def build(self, input_shape):
+        x = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((None, *shape[1:])), input_shape)
+        if self.known.x_dtypes is not None:
+            x = keras.tree.map_structure(lambda p, d: keras.KerasTensor(p.shape, d), x, self.known.x_dtypes)
+        self.known.x_spec = x
+        # Symbolic passes create every weight, and raise every error of shape.
+        with self.distribute_strategy.scope():
+            compat.symbolically(self._check_parts, x)
+            compat.symbolically(self.call, x)
+        self.built = True
+
+    def _check_parts(self, x):
+        """A pass through the parts, one after another, to see that each gives what the next one takes."""
+        posterior = contract.check_distribution("encoder", self.encode(x, training=True))
+        contract.check_reparameterized(posterior)
+        if not self.prior.built:
+            self.prior.build(tuple(posterior.event_shape))
+        prior = contract.check_prior(posterior, self.prior())
+        z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(0))
+        likelihood = contract.check_distribution("decoder", self.decode(z[0], training=True))
+        self.known.support = getattr(likelihood, "support", None)
+        self.known.event_shape = static_event_shape(likelihood)
+        forward = ForwardPass(self.target_of(x), posterior, z, self.decode(z, training=True), prior)
+        contract.check_terms(self.objective, self.objective(forward))
+
+    def target_of(self, x):
+        """The part of x that the likelihood scores: float32, or float64 under a float64 policy.
+
+        Raises:
+            ValueError: it has another shape than the decoder's event.
+        """
+        part = pick(x, self.target)
+        part = keras.tree.map_structure(lambda leaf: ops.cast(ops.convert_to_tensor(leaf), self.dtype_scored), part)
+        if self.event_shape is None:
+            return part
+        contract.check_event(self.event_shape, part)
+        return keras.tree.map_structure_up_to(
+            part, lambda leaf, shape: backend.with_shape(leaf, (None, *shape)), part, self.event_shape
+        )
+
+
+def static_event_shape(distribution):
+    """The event shape as a tuple, or a dictionary of them; None where even its rank is unknown while tracing."""
+    if isinstance(distribution.event_shape, dict):
+        return {name: tuple(shape) for name, shape in distribution.event_shape.items()}
+    return None if distribution.event_shape.rank is None else tuple(distribution.event_shape)

@@ -1,0 +1,80 @@
+"""Checks of single arguments, each with an error that says what was expected and what was received."""
+
+import math
+import numbers
+
+
+def is_integer(value):
+    """Whether a value is one integer: Python's or NumPy's, but no bool."""
+    return not isinstance(value, bool) and hasattr(value, "__index__") and not getattr(value, "ndim", 0)
+
+
+def is_number(value):
+    """Whether a value is one real number, but no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_integer(owner, name, value, least=1):
+    """`value` as an int, if it is an integer of at least `least`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_integer(value) or value < least:
+        raise ValueError(f"{owner}: expected `{name}` to be an integer >= {least}; received: {value!r}")
+    return int(value)
+
+
+def check_positive(owner, name, value):
+    """`value`, if it is a positive finite number.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_number(value) or not 0 < value < math.inf:
+        raise ValueError(f"{owner}: expected `{name}` to be a positive, finite number; received: {value!r}")
+    return value
+
+
+def check_fraction(owner, name, value):
+    """`value`, if it is a number in [0, 1).
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_number(value) or not 0 <= value < 1:
+        raise ValueError(f"{owner}: expected `{name}` to be a number in [0, 1); received: {value!r}")
+    return value
+
+
+def check_flag(owner, name, value):
+    """`value`, if it is True or False.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: expected `{name}` to be True or False; received: {value!r}")
+    return value
+
+
+def check_seed(seed):
+    """Raises ValueError unless `seed` is an integer."""
+    if not is_integer(seed):
+        raise ValueError(f"Expected `seed` to be None or an integer; received: {seed!r}")
+
+
+def check_event_shape(owner, event_shape):
+    """`event_shape` as a tuple, if it is a positive integer or some of them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    is_sequence = hasattr(event_shape, "__len__") and not isinstance(event_shape, str)
+    shape = tuple(event_shape) if is_sequence else (event_shape,)
+    if not all(is_integer(size) and size >= 1 for size in shape):
+        raise ValueError(
+            f"{owner}: expected `event_shape` to be a positive integer or a tuple of positive integers; "
+            f"received: {event_shape!r}"
+        )
+    return tuple(int(size) for size in shape)

@@ -1,0 +1,213 @@
+"""What this library needs of Keras, TensorFlow and TFP that they do not make public: each behind a function of its own.
+
+Every release of theirs may change these, so nothing else of the library names a private part of theirs, which a test
+asserts. Another test calls each.
+"""
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
+
+# What `fit` hands to `evaluate` where it validates.
+WITHIN_FIT = "_use_cached_eval_dataset"
+
+
+class Model(keras.Model):
+    """`keras.Model`, with names for two things that it does in private."""
+
+    def builds_from_data(self):
+        """Whether Keras is to build what is not built yet from the first batch of a distributed data set."""
+        return True
+
+    def epoch_logs(self, logs):
+        """What an epoch reports, from the last step's logs; None for what Keras computes from the metrics."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self.builds_from_data():
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs):
+        found = self.epoch_logs(logs)
+        return super()._get_metrics_result_or_logs(logs) if found is None else found
+
+
+def layers_of(layer, include_self=True):
+    """A layer and all that are in it, to any depth, each once, as a list."""
+    return list(layer._flatten_layers(include_self=include_self))
+
+
+def seed_generators_of(layer):
+    """The `SeedGenerator`s that a layer owns itself."""
+    return layer._seed_generators
+
+
+def build_from_batch(model, batch):
+    """Builds a model, its metrics and its optimizer by a symbolic step on a batch `(x, y, sample_weight)`."""
+    model._symbolic_build(data_batch=batch)
+
+
+def compiled_metrics_of(model):
+    """The container of what `compile(metrics=...)` was given, or None."""
+    return model._compile_metrics
+
+
+def loss_tracker_of(model):
+    """The metric that averages the loss."""
+    return model._loss_tracker
+
+
+def accept_any_argument(layer):
+    """Lets a layer be called on what is no tensor, such as a distribution."""
+    layer._allow_non_tensor_positional_args = True
+
+
+def step_count_of(optimizer):
+    """The variable that counts an optimizer's calls, accumulated or not: the inner one's, under loss scaling."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
+def learning_rate_of(optimizer):
+    """The learning rate as an optimizer was given it: a variable, or a schedule."""
+    return getattr(optimizer, "_learning_rate", None)
+
+
+def distribute_optimizer(optimizer, strategy):
+    """Lets an optimizer that was made outside a strategy's scope work as if it was made in it."""
+    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if each is not None and not each.built:
+            each._distribution_strategy = strategy
+
+
+def apply_summed_gradients(optimizer, gradients, variables, strategy):
+    """Applies gradients that are already the sums over all replicas, outside of `strategy.run`."""
+    # Keras has a loss-scaling optimizer called on replicas only, each to decide whether the sum is finite.
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    extended = strategy.extended
+    # Keras's optimizers do now what they otherwise leave a replica for.
+    extended._use_merge_call = lambda: False
+    try:
+        (optimizer._common_apply if scales else optimizer.apply)(gradients, variables)
+    finally:
+        del extended._use_merge_call
+
+
+def patch_tf2onnx():
+    """Readies the package tf2onnx for NumPy 2, as Keras's own export does."""
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()
+
+
+class GraphOf:
+    """Lets Keras's `TensorBoard` draw the graph of `self.program`, a `tf.function`."""
+
+    @property
+    def function_spec(self):
+        return self.program.function_spec
+
+    @property
+    def _concrete_variable_creation_fn(self):
+        return self.program._concrete_variable_creation_fn
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras's, with names for what it does in private. Where `writes()` is False it writes nothing."""
+
+    def writes(self):
+        """Whether this process is one that writes."""
+        return True
+
+    def train_writer(self):
+        """The summary writer of the run `train`."""
+        return self._train_writer
+
+    def validation_writer(self):
+        """The summary writer of the run `validation`."""
+        return self._val_writer
+
+    def writer_of(self, name, folder):
+        """The summary writer of another run, in a folder; Keras closes it with its own."""
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(folder)
+        return self._writers[name]
+
+    def train_folder(self):
+        """The folder of the run `train`."""
+        return self._train_dir
+
+    def write_graph_of_training(self):
+        """Writes the graph of a training step."""
+        super()._write_keras_model_train_graph()
+
+    @property
+    def _train_writer(self):
+        return super()._train_writer if self.writes() else tf.summary.create_noop_writer()
+
+    @property
+    def _val_writer(self):
+        return super()._val_writer if self.writes() else tf.summary.create_noop_writer()
+
+    def _start_trace(self):
+        if self.writes():
+            super()._start_trace()
+
+    def _write_keras_model_train_graph(self):
+        self.write_graph_of_training()
+
+
+def asks_for_batches(callback):
+    """Whether a `keras.callbacks.TensorBoard` does anything at the end of a batch."""
+    traces = getattr(callback, "_should_trace", True)
+    return bool(callback.update_freq != "epoch" or callback.write_steps_per_second or traces)
+
+
+def broadcast_axes(shape, broadcast):
+    """The axes along which a tensor of `shape` is repeated when it is broadcast: int32 tensors, found when run."""
+    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=broadcast, s1=shape)
+    return axes
+
+
+def copies_of(variables):
+    """The values of Keras variables, in memory of their own: a program may write over a variable's."""
+    return [tf.raw_ops.DeepCopy(x=each.value) for each in variables]
+
+
+def untracked(module, value):
+    """A value that a `tf.Module`, as every distribution is one, keeps as it is: not wrapped, not searched."""
+    return module._no_dependency(value)
+
+
+def set_parameters(distribution, parameters):
+    """Sets what a distribution may be copied and sliced from: its constructor's arguments, by name."""
+    distribution._parameters = untracked(distribution, parameters)
+
+
+def set_parameter_properties(cls, properties):
+    """Says of a distribution class how each of its parameters is shaped: `tfp.util.ParameterProperties`, by name."""
+    cls._parameter_properties = classmethod(lambda cls, dtype, num_classes=None: properties)
+
+
+class _Symbolic(keras.layers.Layer):
+    """A layer of one function."""
+
+    def __init__(self, function):
+        super().__init__(autocast=False)
+        self.function = function
+
+    def call(self, x):
+        self.function(x)
+        return keras.tree.flatten(x)[0]
+
+
+def symbolically(function, x):
+    """Calls a function of x with symbolic tensors: all that it creates is created, and nothing is computed.
+
+    Args:
+        x: a `KerasTensor`, or a structure of them.
+    """
+    try:
+        _Symbolic(function).compute_output_spec(x)
+    except Exception as error:
+        # Keras, in its `except`, buries the message in advice to implement `compute_output_spec`.
+        raise (error.__context__ or error) from None

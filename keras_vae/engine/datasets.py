@@ -1,0 +1,87 @@
+"""Arrays in memory as a `tf.data` data set of batches: for several devices, and for `predict`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.engine.arrays import as_tensor
+from keras_vae.engine.orders import order_of
+
+
+def array_dataset(arrays, batch_size, shuffle, seed, first_batch=int, continues=False):
+    """Rows of a structure of arrays as a data set of batches, epoch after epoch, without end.
+
+    The data set does not tune itself: where `tf.data` does, as Keras has it, training stops for seconds now and then.
+
+    Args:
+        arrays: a structure of arrays `[N, ...]`.
+        batch_size: rows a batch.
+        shuffle, seed: of the orders: as of `keras_vae.engine.orders.order_of`.
+        first_batch: a function that gives the number of the first batch; called once, on a thread of `tf.data`, when
+            the data set is first read. TensorFlow keeps it for good: it must hold nothing large. Default: 0.
+        continues: whether that batch may be in the middle of an epoch; else it begins one.
+    """
+    tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
+    num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
+    num_batches = -(-num_rows // batch_size)
+
+    # What follows is TensorFlow as it stands: to have AutoGraph read it takes half a second.
+    @tf.autograph.experimental.do_not_convert
+    def first_number():
+        return tf.ensure_shape(tf.numpy_function(lambda: np.int64(first_batch()), [], tf.int64, stateful=True), ())
+
+    @tf.autograph.experimental.do_not_convert
+    def epochs(first, arrays):
+        before = first % num_batches if continues else tf.zeros((), tf.int64)
+        firsts = tf.data.Dataset.counter(first - before, num_batches)
+        return firsts.flat_map(lambda number: epoch(number, arrays)).skip(before)
+
+    @tf.autograph.experimental.do_not_convert
+    def epoch(number, arrays):
+        order = order_of(num_rows, batch_size, shuffle, seed, number)
+
+        def batch(at):
+            start = at * batch_size
+            rows = order[start : tf.minimum(start + batch_size, num_rows)]
+            return keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
+
+        return tf.data.Dataset.range(num_batches, output_type=tf.int32).map(batch)
+
+    # The arrays as an element: what a function captures, Python keeps until it collects its garbage.
+    held = tf.data.Dataset.from_tensors((tensors,)).map(lambda arrays: (first_number(), arrays))
+    return held.flat_map(epochs).prefetch(1).with_options(options(optimized=False, sharded=True))
+
+
+def rebatched(dataset, batch_size):
+    """The elements of a data set of batches in batches of another size."""
+    return dataset.rebatch(batch_size).with_options(options())
+
+
+def batched(arrays, batch_size):
+    """The examples of a structure of arrays as a data set of batches, for a model's `predict`."""
+
+    def leaf(array):
+        array = tf.convert_to_tensor(array)
+        return tf.cast(array, keras.config.floatx()) if array.dtype.is_floating else array  # as Keras does
+
+    def parts(x):  # a list would be stacked
+        return tuple(map(parts, x)) if isinstance(x, (list, tuple)) else x
+
+    examples = tf.data.Dataset.from_tensor_slices((parts(keras.tree.map_structure(leaf, arrays)),))
+    return examples.batch(batch_size).with_options(options(sharded=True))
+
+
+def options(optimized=True, sharded=False):
+    """Options of a data set that does not tune itself, which takes seconds now and then.
+
+    Args:
+        optimized: False to leave the pipeline as it is written.
+        sharded: whether several workers each read a part of every batch, whatever the data set is made of.
+    """
+    found = tf.data.Options()
+    found.autotune.enabled = False
+    if not optimized:
+        found.experimental_optimization.apply_default_optimizations = False
+    if sharded:
+        found.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return found

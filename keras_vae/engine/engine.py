@@ -1,0 +1,210 @@
+"""The engine: which step function a model runs, and how data gets to it."""
+
+import contextlib
+import logging
+import weakref
+
+import keras
+import numpy as np
+
+from keras_vae import backend, compat
+from keras_vae.data import contract
+from keras_vae.data.parts import pick
+from keras_vae.engine import random_state, replicas
+from keras_vae.engine.block_size import asks_for_batches, batches_per_block
+from keras_vae.engine.blocks import BlockFunction
+from keras_vae.engine.queries import Queries
+
+logger = logging.getLogger("keras_vae")
+
+
+class Engine:
+    """Runs the steps of a model: on one device in blocks, or on all replicas of a strategy.
+
+    Args:
+        model: a `keras_vae.trainer.Trainer`, which is being made. A strategy whose scope this is in is its own.
+
+    Attributes:
+        is_replicated: whether the model is trained under a `tf.distribute` strategy.
+        batches_done: how many batches all epochs had that have ended, of those whose number was known.
+    """
+
+    def __init__(self, model):
+        self._model = weakref.ref(model)
+        self.is_replicated = backend.has_strategy()
+        self.batches_done = 0
+        self.queries = Queries(self._model)
+        self._usual_block = None  # how many batches a block had, as last chosen
+        if self.is_replicated:
+            replicas.check_strategy(model.distribute_strategy)
+
+    @property
+    def model(self):
+        """The model."""
+        return self._model()
+
+    # How steps run.
+
+    def best_compilation(self):
+        """Whether training steps are best compiled whole, and why, in words."""
+        if self.is_replicated and not self.model.has_standard_steps:
+            return False, "a step of one's own, on several devices"
+        return backend.xla_choice(compat.layers_of(self.model))
+
+    def adapt_optimizer(self):
+        """Readies an optimizer for the model's strategy, wherever it was made."""
+        if self.is_replicated:
+            compat.distribute_optimizer(self.model.optimizer, self.model.distribute_strategy)
+
+    def step_function(self, step, stock, training):
+        """What Keras calls with an iterator; Keras's own, `stock`, where there is no program to make of it."""
+        model = self.model
+        if self.is_replicated:
+            if model.has_standard_steps:
+                return replicas.ReplicaFunction(model, training, model.jit_compile, model.run_eagerly)
+            logger.warning("A step of one's own, on several devices: stepping by Keras's own function.")
+            return stock
+        if model.run_eagerly:
+            return stock
+        return BlockFunction(
+            model, step, model.jit_compile, stock, self.make_ready, labels=not model.has_standard_steps
+        )
+
+    def predict_function(self):
+        """What Keras calls with a list of batches; None where its own will do."""
+        model = self.model
+        return replicas.PredictFunction(model, model.jit_compile, model.run_eagerly) if self.is_replicated else None
+
+    def make_ready(self, batch):
+        """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that.
+
+        Raises:
+            ValueError: the batch's x has another shape than the decoder's event.
+        """
+        model = self.model
+        if model.built and model.event_shape is not None:
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            contract.check_event(model.event_shape, pick(x, model.target))
+        parts = [model.optimizer, compat.compiled_metrics_of(model)]
+        if not model.built or any(part is not None and not part.built for part in parts):
+            with model.distribute_strategy.scope():
+                compat.build_from_batch(model, batch)
+
+    def builds_from_data(self):
+        """Whether Keras is to build the model from a distributed batch: it takes shares to be equal."""
+        return not (self.is_replicated and self.model.built and self.model.optimizer.built)
+
+    def check_variables(self):
+        """Raises ValueError if some variable of a built model was made outside its strategy's scope."""
+        if self.is_replicated and self.model.built:
+            replicas.check_made_in_scope(self.model)
+
+    def may_ask(self):
+        """Whether a query of the model, here and now, may run as a program of its own: see `queries`."""
+        return not self.is_replicated and not self.model.run_eagerly and self.model.built and backend.runs_eagerly()
+
+    # How data gets to them.
+
+    @contextlib.contextmanager
+    def feeding(self, feeds, callbacks=None, phases=("train", "test"), shuffle=False):
+        """Within, the arguments that feeds were made of are what the step functions take.
+
+        `steps_per_execution` is what suits the data, unless it was asked for by number.
+
+        Args:
+            feeds: `Feed`s, of which the first says how many batches a block has.
+            callbacks: as of `fit`.
+            phases: "train", "test" or both: in which of them callbacks may ask for every batch.
+            shuffle: as of `fit`, of the first feed.
+        """
+        model = self.model
+        asked = model.steps_per_execution
+        if model.compile_request["steps_per_execution"] == "auto":
+            model.steps_per_execution = self._batches_per_call(feeds, callbacks, phases)
+        try:
+            for feed in feeds:
+                self._replace_arrays(feed, shuffle and feed is feeds[0])
+            yield
+        finally:
+            model.steps_per_execution = asked
+            self.forget_batches()
+
+    def _batches_per_call(self, feeds, callbacks, phases):
+        model = self.model
+        if callbacks is not None and asks_for_batches(callbacks, phases):
+            return 1
+        if self.is_replicated and not model.has_standard_steps:
+            return 1  # Keras's own function takes one
+        work = model.count_params() * model.objective.num_samples if model.built else 0
+        # Without `Block`s, which end with an epoch, it is for the number of steps to do so.
+        takes_blocks = not model.run_eagerly and not self.is_replicated
+        bounds = [feed.steps or (None if takes_blocks else feed.num_batches) for feed in feeds]
+        self._usual_block = batches_per_block(feeds[0], work, bounds, before=self._usual_block)
+        return self._usual_block
+
+    def _replace_arrays(self, feed, shuffle):
+        model, this = self.model, weakref.ref(self)
+        # An epoch's order is a function of the seed and of the batches before it, which are what a file and a backup
+        # hold: whoever is resumed from either meets the orders that were to come.
+        feed.replace_arrays(
+            model.steps_per_execution,
+            as_dataset=self.is_replicated or model.run_eagerly,
+            shuffle=shuffle,
+            labels=not model.has_standard_steps,
+            seed=backend.same_on_all_workers(backend.initial_seed(model.seed_generator), model.distribute_strategy),
+            first_batch=(lambda: this().batches_done) if shuffle else int,
+        )
+
+    @contextlib.contextmanager
+    def counting(self, given):
+        """Within, epochs of a known number of batches are counted, before any callback of the user's sees their end."""
+        callbacks = given.get("callbacks")
+        count = random_state.BatchCount(self, given.get("steps_per_epoch") or 0)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.callbacks.insert(0, count)
+        else:
+            given["callbacks"] = [count, *(keras.tree.flatten(callbacks) if callbacks is not None else ())]
+        try:
+            yield
+        finally:
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.callbacks.remove(count)
+
+    # What callbacks may look at.
+
+    def last_blocks(self):
+        """The `Block`s that the training function ran last; None where steps run in another way."""
+        return getattr(self.model.train_function, "last_blocks", None)
+
+    def last_examples(self, num):
+        """x of the last steps' first `num` examples, a structure of NumPy arrays; None where it is not known."""
+        blocks = self.last_blocks()
+        if not blocks:
+            return None
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(blocks[0].batches)
+
+        def rows(part):
+            part = np.asarray(part[: blocks[0].num_batches])
+            return part.reshape(-1, *part.shape[2:])[:num]
+
+        return keras.tree.map_structure(rows, x)
+
+    def run_again(self, block):
+        """The logs after a `Block` is trained on once more."""
+        return self.model.train_function.run(block)
+
+    def forget_batches(self):
+        """Lets go of the blocks that were run last."""
+        for function in (self.model.train_function, self.model.test_function):
+            if hasattr(function, "last_blocks"):
+                function.last_blocks = []
+
+    # What a file must hold, beside weights, for a run to go on where it ended.
+
+    def save(self, store):
+        """Puts the random state of the model and its layers into a layer's store."""
+        random_state.save(self.model, self, store)
+
+    def load(self, store):
+        """Takes it out again, and returns what else the store holds."""
+        return random_state.load(self.model, self, store)

@@ -1,0 +1,95 @@
+"""A location-scale distribution whose sigma is fitted to what it scores, and what is learned from that."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.layers.delegate import Delegate
+
+
+class Fit(NamedTuple):
+    """A sigma that was fitted to a batch.
+
+    Attributes:
+        scale: the `keras_vae.scales` object whose estimate may take it in.
+        log_scale: log sigma, of the scale's own shape.
+        weight: of the same shape: 1, or 0 where the batch had nothing to say of it.
+    """
+
+    scale: Any
+    log_scale: Any
+    weight: Any
+
+    def commit(self):
+        """Takes the sigma into the scale's estimate: once a step, however often the batch is scored."""
+        self.scale.observe(self.log_scale, self.weight)
+
+
+def fitted(distribution, x):
+    """A distribution with every sigma in it that is to be fitted, fitted to x; and those `Fit`s, a list.
+
+    Nothing is changed by it: `Fit.commit` is what changes a scale.
+    """
+    fit = getattr(distribution, "fitted_to", None)
+    return (distribution, []) if fit is None else fit(x)
+
+
+class FittedDistribution(Delegate):
+    """A location-scale distribution in training: what it scores is scored with the sigma that is best for it.
+
+    No gradient flows through that sigma: at the maximum it is zero. Moments and draws are of the sigma kept so far.
+
+    Args:
+        scale: a built scale with `is_fitted`.
+        with_scale: a function of log sigma to a distribution of batch `[B]`.
+    """
+
+    advice = "Optimal() is for a likelihood: it is fitted to the data that is scored. Give the encoder another scale."
+
+    def __init__(self, scale, with_scale, name="FittedDistribution"):
+        self._scale, self._with_scale = scale, with_scale
+        # The draws' sigma is not the network's: no gradient passes through them.
+        super().__init__(with_scale(scale.log_scale()), dict(locals()), name, tfd.NOT_REPARAMETERIZED)
+
+    def fitted_to(self, x):
+        def mean(value):
+            return self._in_scale_shape(ops.mean(value, axis=self._averaged_axes(x), keepdims=True))
+
+        return self._fitted(x, mean, ops.ones(self._scale_shape(), self.dtype))
+
+    def fitted_to_observed(self, x):
+        """As `fitted_to`, by the elements of x that are not NaN."""
+        observed = ops.logical_not(ops.isnan(x))
+        axes = self._averaged_axes(x)
+        count = ops.sum(ops.cast(observed, self.dtype), axis=axes, keepdims=True)
+
+        def mean(value):
+            total = ops.sum(ops.where(observed, value, 0.0), axis=axes, keepdims=True)
+            return self._in_scale_shape(total / ops.maximum(count, 1.0))
+
+        something = ops.where(observed, x, ops.cast(self.support.valid_value, x.dtype))
+        return self._fitted(something, mean, self._in_scale_shape(ops.cast(count > 0.0, self.dtype)))
+
+    def _log_prob(self, x):
+        return self.fitted_to(x)[0].log_prob(x)
+
+    def log_prob_of_observed(self, x):
+        """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
+        return self.fitted_to_observed(x)[0].log_prob_of_observed(x)
+
+    def _fitted(self, x, mean, weight):
+        """The distribution with the best sigma for x `[..., B, *event]`, where `mean` averages what shares it."""
+        best = ops.stop_gradient(self.distribution.best_log_scale(x, mean))
+        return self._with_scale(self._scale.with_floor(best)), [Fit(self._scale, best, weight)]
+
+    def _averaged_axes(self, x):
+        """The axes of x that share a sigma: those before the event, and of the event those that the scale says."""
+        ndims = len(x.shape)
+        return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
+
+    def _scale_shape(self):
+        return self._scale.moving_square.shape
+
+    def _in_scale_shape(self, mean):
+        return ops.reshape(mean, self._scale_shape())

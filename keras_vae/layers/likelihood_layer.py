@@ -1,0 +1,111 @@
+"""What every layer that returns a distribution shares: encoders and decoders end in one."""
+
+import keras
+
+from keras_vae import compat
+from keras_vae.backend import tfd
+
+
+class LikelihoodLayer(keras.layers.Layer):
+    """A Keras layer from features to a TFP distribution: what an encoder or a decoder ends in.
+
+    Called on data, it returns the distribution; called on a symbolic tensor, a symbolic tensor of the event's shape.
+    `DistributionLayer` is the kind that projects features to parameters. `WrapperLayer` changes another's distribution.
+
+    A subclass has `event_shape` at the latest when it is built, and defines `call(features, training=None)`.
+    """
+
+    def learned_values(self):
+        """What training has learned that is no function of the features, by name: `{"sigma": 0.3}`, say.
+
+        Each is reported as a metric while the model trains.
+        """
+        return {}
+
+    def call(self, features, training=None) -> tfd.Distribution:
+        """The distribution of features `[B, *features]`: batch `[B]`, event `event_shape`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `call`")
+
+    def compute_output_spec(self, features, training=None):
+        if not self.built:
+            self.build(features.shape)
+        return keras.KerasTensor(self.compute_output_shape(features.shape), dtype=self.event_dtype())
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.event_shape)
+
+    def event_dtype(self):
+        """The dtype of one draw: float32, or float64 under a float64 policy."""
+        return keras.backend.result_type(self.compute_dtype, "float32")
+
+
+class WrapperLayer(LikelihoodLayer):
+    """A layer that changes what another layer's distribution does, and leaves the rest to it: `Masked` is one.
+
+        @keras.saving.register_keras_serializable("my_package")
+        class Tempered(keras_vae.layers.WrapperLayer):
+            def wrap(self, distribution):
+                return TemperedDistribution(distribution)
+
+    A subclass defines `wrap(distribution)`.
+
+    Args:
+        likelihood: a `LikelihoodLayer`; it is kept as `.likelihood`.
+
+    Raises:
+        ValueError: `likelihood` is none.
+    """
+
+    def __init__(self, likelihood, **kwargs):
+        super().__init__(**kwargs)
+        self.likelihood = check_likelihood(type(self).__name__, likelihood)
+
+    @property
+    def event_shape(self):
+        """Shape of one draw."""
+        return self.likelihood.event_shape
+
+    def build(self, input_shape):
+        if not self.likelihood.built:
+            self.likelihood.build(input_shape)
+
+    def wrap(self, distribution):
+        """The distribution that this layer makes of the other's."""
+        raise NotImplementedError(f"{type(self).__name__} must define `wrap`")
+
+    def call(self, features, training=None):
+        return self.wrap(self.likelihood(features, training=training))
+
+    def learned_values(self):
+        return self.likelihood.learned_values()
+
+    def event_dtype(self):
+        return self.likelihood.event_dtype()
+
+    def get_config(self):
+        return {**super().get_config(), "likelihood": keras.saving.serialize_keras_object(self.likelihood)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "likelihood": keras.saving.deserialize_keras_object(config["likelihood"])})
+
+
+def check_likelihood(owner, layer):
+    """`layer`, if it is a `LikelihoodLayer`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(layer, LikelihoodLayer):
+        raise ValueError(
+            f"{owner}: expected `likelihood` to be a distribution layer, such as keras_vae.layers.IndependentNormal(13)"
+            f"; received: {layer!r}"
+        )
+    return layer
+
+
+def likelihood_layers(network):
+    """The `LikelihoodLayer`s in a network that are no part of another one, in order."""
+    found = [layer for layer in compat.layers_of(network) if isinstance(layer, LikelihoodLayer)]
+    parts = {id(part) for layer in found for part in compat.layers_of(layer, include_self=False)}
+    return [layer for layer in found if id(layer) not in parts]

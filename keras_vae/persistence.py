@@ -1,0 +1,109 @@
+"""What files hold of a model: its configuration, random state and version; and whether a file is whole."""
+
+import functools
+import os
+import zipfile
+import zlib
+
+import keras
+
+from keras_vae.version import __version__, check_not_newer
+
+PARTS = ("encoder", "decoder", "prior", "objective")
+MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a `.keras` file
+
+
+class Persistent(keras.Model):
+    """A model whose parts are saved with it: see `PARTS`.
+
+    A subclass has an attribute for each, and `engine`, `known`, `target` and `seed`.
+    """
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        # Twice: Keras marks an object that has two places at its second sight, and loses the mark of its first.
+        for _ in range(2):
+            parts = {part: serialize(getattr(self, part)) for part in PARTS}
+        return {**super().get_config(), "version": __version__, **parts, "target": self.target, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        check_not_newer(config.get("name"), config.pop("version", None))
+        deserialize = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
+        return cls(**{**config, **{part: deserialize(config[part]) for part in PARTS}})
+
+    def get_build_config(self):
+        # Keras's is of shapes alone.
+        config = super().get_build_config()
+        return config and {**config, "dtypes": self.known.x_dtypes}
+
+    def build_from_config(self, config):
+        config = dict(config or {})
+        self.known.x_dtypes = config.pop("dtypes", None)
+        super().build_from_config(config)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        self.engine.save(store)
+
+    def load_own_variables(self, store):
+        super().load_own_variables(self.engine.load(store))
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads weights, as `keras.Model.load_weights`, from a file that is looked at first.
+
+        Raises:
+            ValueError: there is no such file, or a `.keras` file is not whole.
+        """
+        if str(filepath).endswith(".keras"):
+            check_file(filepath)
+        return super().load_weights(filepath, *args, **kwargs)
+
+
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+    """Loads a model that was saved as a `.keras` file: `keras.saving.load_model`, from a file that is looked at first.
+
+        vae.save("vae.keras")
+        same = keras_vae.load_model("vae.keras")
+
+    Args:
+        filepath, custom_objects, compile, safe_mode: as of `keras.saving.load_model`.
+
+    Raises:
+        ValueError: there is no such file; it is no `.keras` file, was cut off, or a part of it is damaged; or it was
+            saved by a newer version of this library.
+    """
+    check_file(filepath)
+    return keras.saving.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
+
+
+def check_file(filepath):
+    """Raises ValueError unless there is a whole `.keras` file at this path."""
+    path = os.fspath(filepath)
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "nothing"
+        raise ValueError(f"Expected a .keras file at {path!r}; found {found}.")
+    if os.path.getsize(path) == 0:
+        raise ValueError(
+            f"Expected a .keras file at {path!r}; found an empty file. Was the disk full when it was saved?"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = MEMBERS - set(archive.namelist())
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        with open(path, "rb") as file:
+            is_zip = file.read(2) == b"PK"
+        reason = f"one that is cut off or damaged ({error})" if is_zip else "a file of another kind"
+        raise ValueError(f"Expected a whole .keras file at {path!r}; found {reason}. Use an earlier copy.") from None
+    if missing:
+        raise ValueError(
+            f"Expected a .keras file at {path!r}; found a zip file without {sorted(missing)[0]!r}. Save the model with "
+            'vae.save("vae.keras").'
+        )
+    if damaged:
+        raise ValueError(
+            f"Expected a whole .keras file at {path!r}; found one whose part {damaged!r} is damaged. Use an earlier "
+            "copy."
+        )

@@ -1,0 +1,145 @@
+"""How terms become what is minimised, by `add_loss`, and what is reported, by metrics.
+
+terms [B], nats -> add_terms -> add_loss -> loss          weighted by the objective and by the examples' weights
+                -> trackers -> nll, kl, elbo              weighted by the examples' weights alone
+"""
+
+import contextlib
+import threading
+
+import keras
+from keras import ops
+
+from keras_vae import backend, compat
+from keras_vae.building import BuiltFromData
+from keras_vae.data import contract
+from keras_vae.data.parts import pick
+from keras_vae.layers.likelihood_layer import likelihood_layers
+from keras_vae.objectives.base import weight_at
+
+# The sample weights of the step that a thread is at. Keras's `train_step` calls a model on x alone, as does whoever
+# calls a VAE inside a larger model; yet the losses are added in `call`, where x is scored. So the weights wait here,
+# from a step's beginning to its end. Replicas have a thread each, and models train in threads of their own.
+_step = threading.local()
+
+
+class TermModel(BuiltFromData):
+    """A Keras model that is trained by the per-example terms that its `call` returns and adds as losses.
+
+    A subclass defines `call(x, training)`, which returns `{"reconstruction": ..., **terms}` and hands the terms to
+    `add_terms`.
+
+    Args:
+        objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
+        target: which part of x is scored: see `keras_vae.data.parts.pick`.
+    """
+
+    def __init__(self, objective, target=None, **kwargs):
+        super().__init__(target, **kwargs)
+        self.objective = objective
+        self.elbo_tracker = keras.metrics.Mean(name="elbo")
+        self.term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
+
+    @property
+    def iteration(self):
+        """The optimizer's count of steps, a variable; None before `compile`."""
+        optimizer = getattr(self, "optimizer", None)
+        # Older Keras leaves a loss-scaling optimizer's own count at 0.
+        return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
+
+    @property
+    def has_standard_steps(self):
+        """Whether no subclass has a `train_step`, `test_step` or `compute_loss` of its own."""
+        parts = ("train_step", "test_step", "compute_loss")
+        return all(getattr(type(self), part) is getattr(TermModel, part) for part in parts)
+
+    def examples_seen(self):
+        """How many examples the running epoch, or evaluation, has had so far, on all replicas.
+
+        A method, and no property: Keras reads those when it saves, and here every worker has to take part.
+        """
+        return int(ops.convert_to_numpy(compat.loss_tracker_of(self).count))
+
+    def add_terms(self, terms, training):
+        """Adds each term's weighted mean over the batch to the model's losses."""
+        step = self.iteration if training else None
+        sample_weight = getattr(_step, "sample_weight", None)
+        for name, value in terms.items():
+            weight = ops.cast(weight_at(self.objective.weights[name], step), value.dtype)
+            if sample_weight is not None:
+                value = value * ops.cast(sample_weight, value.dtype)
+            self.add_loss(weight * ops.mean(value))
+
+    def train_step(self, data):
+        with weighted_step(data):
+            return super().train_step(data)
+
+    def test_step(self, data):
+        with weighted_step(data):
+            return super().test_step(data)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        self._update_trackers(y_pred)
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+
+    def track(self, x, sample_weight, size, training):
+        """The loss of a replica's share of a batch, `size` examples, with all metrics updated."""
+        with weighted_step((x, None, sample_weight)):
+            y_pred = self(x, training=training)
+            # Not `super().compute_loss`, which divides by the number of replicas, as if their shares were equal.
+            loss = ops.sum(ops.stack(self.losses))
+            self._update_trackers(y_pred)
+            compat.loss_tracker_of(self).update_state(ops.where(size > 0, loss, 0.0), sample_weight=size)
+            self.compute_metrics(x, None, y_pred, sample_weight)
+        return loss
+
+    def _update_trackers(self, y_pred):
+        # Not in `call`, which `predict` runs too; and an example at a time, so that a short batch counts for what it
+        # holds.
+        terms = {name: y_pred[name] for name in self.term_trackers}
+        sample_weight = getattr(_step, "sample_weight", None)
+        for name, value in terms.items():
+            self.term_trackers[name].update_state(value, sample_weight)
+        self.elbo_tracker.update_state(self.objective.elbo(terms), sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        # What `compile(metrics=...)` compares: x itself with its reconstruction.
+        return super().compute_metrics(x, pick(x, self.target), y_pred["reconstruction"], sample_weight)
+
+    def reset_metrics(self):
+        # A Mean's reset goes through Keras's checks variable by variable: on small data, a few hundredths of an epoch.
+        means = [metric for metric in self.metrics if type(metric) is keras.metrics.Mean]
+        backend.set_to_zero([variable for metric in means for variable in metric.variables])
+        for metric in self.metrics:
+            if metric not in means:
+                metric.reset_state()
+
+    def get_metrics_result(self):
+        """What the metrics say; and what the likelihood has learned beside the network, as it stands, such as sigma."""
+        found = super().get_metrics_result()
+        for layer in likelihood_layers(self.decoder):
+            found.update(layer.learned_values())
+        return found
+
+    def epoch_logs(self, logs):
+        # Keras computes every result anew, in case a step ran late or returned something else. An epoch without a batch
+        # has the logs of the one before.
+        return logs if self.has_standard_steps and logs and self.elbo_tracker.count > 0 else None
+
+
+@contextlib.contextmanager
+def weighted_step(data):
+    """Within, a step's sample weights are known to `TermModel.add_terms`.
+
+    Args:
+        data: `(x, y, sample_weight)`, as a step is given it.
+
+    Raises:
+        ValueError: the weights are not one number an example.
+    """
+    _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    _step.sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
+    try:
+        yield
+    finally:
+        _step.sample_weight = None

@@ -1,0 +1,218 @@
+"""Each name that is private to Keras, TensorFlow or TFP, once: what it is to do, in the versions that are installed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small import gaussian_vae
+
+from keras_vae import compat
+from keras_vae.backend import tfd, tfp
+
+
+def compiled_model(optimizer="adam"):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+def test_layers_of_a_model_each_once_to_any_depth():
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    outer = keras.Sequential([inner, keras.layers.Dense(3), inner])
+    found = compat.layers_of(outer)
+    assert {id(layer) for layer in found} >= {id(outer), id(inner), id(inner.layers[0])}
+    assert len({id(layer) for layer in found}) == len(found)
+    assert outer not in compat.layers_of(outer, include_self=False)
+
+
+def test_seed_generators_of_a_layer_are_its_own():
+    model = compiled_model()
+    (generator,) = compat.seed_generators_of(model.layers[-1])
+    assert isinstance(generator, keras.random.SeedGenerator)
+    assert not compat.seed_generators_of(model)
+
+
+def test_a_model_is_built_from_a_batch_with_metrics_and_optimizer():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+    compat.build_from_batch(model, (tf.zeros((4, 3)), tf.zeros((4, 2)), None))
+    assert model.built and model.optimizer.built and compat.compiled_metrics_of(model).built
+
+
+def test_the_loss_is_tracked_by_a_mean_that_counts_examples():
+    model = compiled_model()
+    model.fit(np.ones((5, 3)), np.ones((5, 2)), batch_size=2, verbose=0)
+    assert int(compat.loss_tracker_of(model).count) == 5
+
+
+def test_a_layer_takes_a_distribution():
+    class Stddev(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            compat.accept_any_argument(self)
+
+        def call(self, distribution):
+            return distribution.stddev()
+
+    np.testing.assert_allclose(Stddev()(tfd.Normal(0.0, [2.0])), [2.0])
+
+
+@pytest.mark.parametrize("wrap", [lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer])
+def test_steps_of_an_optimizer_are_counted_in_a_variable(wrap):
+    optimizer = wrap(keras.optimizers.SGD(0.25))
+    variable = keras.Variable(np.ones(2, "float32"))
+    optimizer.build([variable])
+    optimizer.apply([tf.ones(2)], [variable])
+    assert int(compat.step_count_of(optimizer)) == 1
+
+
+def test_a_learning_rate_is_as_it_was_given():
+    schedule = keras.optimizers.schedules.ExponentialDecay(1e-2, 50, 0.9)
+    assert compat.learning_rate_of(keras.optimizers.Adam(schedule)) is schedule
+    np.testing.assert_allclose(compat.learning_rate_of(keras.optimizers.Adam(0.25)), 0.25)
+
+
+@pytest.mark.parametrize("wrap", [lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer])
+def test_an_optimizer_made_outside_a_scope_applies_sums_in_it(wrap):
+    optimizer = wrap(keras.optimizers.SGD(0.5))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    compat.distribute_optimizer(optimizer, strategy)
+    with strategy.scope():
+        variable = keras.Variable(np.ones(2, "float32"))
+        optimizer.build([variable])
+        scale = float(optimizer.scale_loss(tf.ones([])))
+        tf.function(lambda: compat.apply_summed_gradients(optimizer, [scale * tf.ones(2)], [variable], strategy))()
+    np.testing.assert_allclose(variable, [0.5, 0.5])
+
+
+def test_tf2onnx_is_readied():
+    pytest.importorskip("tf2onnx")
+    compat.patch_tf2onnx()
+
+
+def test_keras_s_tensorboard_asks_for_batches_only_when_it_is_told_to(tmp_path):
+    for options, expected in (({}, False), ({"update_freq": 2}, True), ({"write_steps_per_second": True}, True)):
+        callback = keras.callbacks.TensorBoard(tmp_path, profile_batch=0, **options)
+        callback.set_model(compiled_model())
+        assert compat.asks_for_batches(callback) is expected
+    callback = keras.callbacks.TensorBoard(tmp_path, profile_batch=(1, 2))
+    callback.set_model(compiled_model())
+    assert compat.asks_for_batches(callback)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_tensorboard_writes_or_does_not(writes, tmp_path):
+    class Board(compat.TensorBoard):
+        def writes(self):
+            return writes
+
+    board = Board(tmp_path)
+    model = compiled_model()
+    board.set_model(model)
+    assert board.train_folder() == str(tmp_path / "train")
+    for writer in (board.train_writer(), board.validation_writer()):
+        with writer.as_default(step=0):
+            assert bool(tf.summary.scalar("number", 1.0)) is writes
+    assert board.writer_of("other", str(tmp_path / "other")) is board.writer_of("other", "")
+    board.on_train_end()
+
+
+def test_the_graph_of_a_program_is_drawn_by_keras_s_tensorboard(tmp_path):
+    vae = gaussian_vae(units=4)
+    vae.compile("adam", jit_compile=False)
+    vae.fit(np.zeros((4, 8, 8, 1), "float32"), verbose=0, callbacks=[keras.callbacks.TensorBoard(tmp_path)])
+    (events,) = (tmp_path / "train").glob("*.tfevents.*.v2")
+    assert any(event.graph_def for event in tf.compat.v1.train.summary_iterator(str(events)))
+
+
+def test_fit_reads_an_adapter_of_one_s_own():
+    class Adapter(compat.DataAdapter):
+        num_batches = 3
+
+        def get_tf_dataset(self):
+            return self
+
+        def __iter__(self):
+            return iter(3 * [(tf.ones((2, 3)), tf.ones((2, 2)))])
+
+    model = compiled_model()
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(Adapter(), verbose=0)
+    assert model.optimizer.iterations == 3
+
+
+def test_evaluate_says_that_it_is_within_fit():
+    seen = []
+
+    class Model(compat.Model):
+        def call(self, x):
+            return x
+
+        def evaluate(self, *args, **kwargs):
+            seen.append(compat.WITHIN_FIT in kwargs)
+            return super().evaluate(*args, **kwargs)
+
+    model = Model()
+    model.compile("adam", "mse")
+    x = np.ones((4, 3), "float32")
+    model.fit(x, x, validation_data=(x, x), verbose=0)
+    model.evaluate(x, x, verbose=0)
+    assert seen == [True, False]
+
+
+def test_a_model_says_what_an_epoch_reports():
+    class Model(compat.Model):
+        def call(self, x):
+            return x
+
+        def epoch_logs(self, logs):
+            return {"loss": 7.0}
+
+    model = Model()
+    model.compile("adam", "mse")
+    x = np.ones((4, 3), "float32")
+    assert model.evaluate(x, x, verbose=0, return_dict=True) == {"loss": 7.0}
+
+
+def test_a_symbolic_call_makes_variables_computes_nothing_and_says_what_is_wrong():
+    layer = keras.layers.Dense(2)
+    compat.symbolically(layer, keras.KerasTensor((None, 3)))
+    assert layer.built and layer.kernel.shape == (3, 2)
+
+    def fails(x):
+        raise ValueError("what is wrong")
+
+    with pytest.raises(ValueError, match=r"^what is wrong$"):
+        compat.symbolically(fails, keras.KerasTensor((None, 3)))
+
+
+def test_axes_of_broadcasting_are_found_when_run():
+    for shape, broadcast, axes in (((3, 1), (2, 3, 4), [0, 2]), ((2, 3), (2, 3), [])):
+        np.testing.assert_array_equal(compat.broadcast_axes(tf.constant(shape), tf.constant(broadcast)), axes)
+
+
+def test_copies_of_variables_are_in_memory_of_their_own():
+    variable = keras.Variable(np.ones(3, "float32"))
+    (copy,) = compat.copies_of([variable])
+    variable.assign([2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(copy, np.ones(3))
+
+
+def test_a_distribution_keeps_what_it_is_given_as_it_is():
+    distribution = tfd.Normal(0.0, 1.0)
+    parts = {"one": tfd.Normal(0.0, 1.0)}
+    assert compat.untracked(distribution, parts) is not None
+    distribution.parts = compat.untracked(distribution, parts)
+    assert type(distribution.parts) is dict
+
+
+def test_a_distribution_is_copied_and_sliced_by_the_parameters_that_are_set():
+    class Shifted(tfd.Independent):
+        def __init__(self, loc, name="Shifted"):
+            super().__init__(tfd.Normal(loc, 1.0), 1, name=name)
+            compat.set_parameters(self, {"loc": loc, "name": name})
+
+    compat.set_parameter_properties(Shifted, {"loc": tfp.util.ParameterProperties(event_ndims=1)})
+    distribution = Shifted(tf.reshape(tf.range(6.0), (3, 2)))
+    np.testing.assert_array_equal(distribution[1].mean(), [2.0, 3.0])
+    np.testing.assert_array_equal(distribution.copy().mean(), distribution.mean())

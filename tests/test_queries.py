@@ -1,0 +1,170 @@
+"""What only looks at a model leaves it as it is: properties, which Keras evaluates when it saves, and scores."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cases import CASES
+from small import digits, gaussian_vae
+
+import keras_vae
+from keras_vae import layers, scales
+
+X = digits()[:32]
+
+
+def ours(value):
+    """The properties of an object whose classes are this library's, by name."""
+    found = {}
+    for cls in type(value).__mro__:
+        if cls.__module__.startswith("keras_vae"):
+            found.update({name: each for name, each in vars(cls).items() if isinstance(each, property)})
+    return found
+
+
+def fitted_vae():
+    vae = gaussian_vae(units=4, scale=scales.Optimal())
+    vae.compile("adam", jit_compile=False)
+    vae.fit(X, verbose=0)
+    return vae
+
+
+def test_the_properties_of_a_model_are_these():
+    """Keras's saving walks `dir(model)` and evaluates each: on one worker alone, say. Each is named here on purpose."""
+    assert set(ours(fitted_vae())) == {
+        *("compilation", "dtype_scored", "event_shape", "has_standard_steps", "iteration", "support", "x_spec")
+    }
+
+
+def everything_saved():
+    """A trained model and every layer of it, and a layer of every family."""
+    vae = fitted_vae()
+    yield from keras_vae.compat.layers_of(vae)
+    for case in CASES:
+        layer = case.make()
+        layer.build((None, *case.features))
+        yield from keras_vae.compat.layers_of(layer)
+    yield layers.Joint({"a": layers.Masked(layers.IndependentNormal(2))})
+
+
+def test_no_property_computes_synchronises_or_writes():
+    for value in everything_saved():
+        with tf.Graph().as_default() as graph:  # where reading a variable is an operation, too
+            for name in ours(value):
+                getattr(value, name)
+        assert not graph.get_operations(), f"{type(value).__name__}: {[each.name for each in graph.get_operations()]}"
+
+
+def state_of(vae):
+    return [np.array(variable) for variable in vae.variables]
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_a_batch_that_is_scored_twice_counts_once(jit_compile):
+    """`Optimal()`'s average moves once a step, however often an objective scores the batch."""
+
+    class Twice(keras_vae.objectives.ELBO):
+        def __call__(self, forward):
+            once = super().__call__(forward)
+            again = super().__call__(forward)
+            return {name: 0.5 * (value + again[name]) for name, value in once.items()}
+
+    found = []
+    for objective in (keras_vae.objectives.ELBO(), Twice()):
+        vae = gaussian_vae(units=4, scale=scales.Optimal(), objective=objective)
+        vae.compile(keras.optimizers.SGD(1e-3), jit_compile=jit_compile)
+        vae.fit(X, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        found.append(vae.decoder.layers[-1].scale.get_weights())
+    for once, twice in zip(*found, strict=True):
+        np.testing.assert_allclose(twice, once, rtol=1e-6)
+    assert found[0][1] == pytest.approx(1 - 0.95**4, rel=1e-5)  # the weight of four batches
+
+
+def test_scoring_changes_nothing():
+    vae = fitted_vae()
+    before = state_of(vae)
+    likelihood = vae.decoder(np.zeros((32, 3), "float32"), training=True)
+    first = likelihood.log_prob(X)
+    np.testing.assert_array_equal(likelihood.log_prob(X), first)
+    vae.encode(X)
+    vae.decode(np.zeros((2, 3), "float32"))
+    vae.reconstruct(X)
+    vae.generate(2, seed=0)
+    for old, new in zip(before, state_of(vae), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_decoding_sets_nothing():
+    vae = fitted_vae()
+    before = dict(vars(vae)), dict(vars(vae.known))
+    vae.decode(np.zeros((2, 5, 3), "float32"))
+    assert (dict(vars(vae)), dict(vars(vae.known))) == before
+
+
+class Classifier(keras.Model):
+    """A VAE, and a head on its latents that is trained beside it."""
+
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
+        self.mean = layers.Mean()
+        self.head = keras.layers.Dense(2, "softmax")
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("nll", "kl")}
+
+    def call(self, x, training=None):
+        terms = self.vae(x, training=training)
+        for name, tracker in self.trackers.items():
+            tracker.update_state(terms[name])
+        return self.head(self.mean(self.vae.encode(x)))
+
+
+def test_inside_a_subclassed_model_it_adds_its_losses_to_that_model_s():
+    labels = np.arange(32) % 2
+    keras.utils.set_random_seed(0)
+    model = Classifier(gaussian_vae(units=4))
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    history = model.fit(X, labels, epochs=8, verbose=0).history
+    assert history["nll"][-1] < history["nll"][0]
+    # Of the first epoch: a cross-entropy of two classes, near log 2, and the two terms.
+    cross_entropy = history["loss"][0] - history["nll"][0] - history["kl"][0]
+    assert 0.3 < cross_entropy < 1.5
+    weights = [np.array(weight) for weight in model.trainable_variables]
+    model.fit(X, labels, verbose=0)
+    assert all((old != np.array(new)).any() for old, new in zip(weights, model.trainable_variables, strict=True))
+
+
+def test_inside_a_functional_model_it_adds_its_losses_to_that_model_s():
+    keras.utils.set_random_seed(0)
+    vae = gaussian_vae(units=4)
+    inputs = keras.Input((8, 8, 1))
+    outputs = vae(inputs)
+    model = keras.Model(
+        inputs, [keras.layers.Dense(1)(keras.layers.Flatten()(outputs["reconstruction"])), outputs["nll"]]
+    )
+    model.compile(keras.optimizers.SGD(1e-4), ["mse", None])
+    x, y = X, X.mean(axis=(1, 2, 3))[:, None]
+    model(x)
+    nll_and_kl = sum(float(loss) for loss in model.losses)
+    assert nll_and_kl == pytest.approx(float(np.mean(vae.predict(x, verbose=0)["nll"])), rel=0.1)
+    history = model.fit(x, [y, np.zeros(32)], epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0] and history[0] > 30.0
+
+
+class Tempered(layers.WrapperLayer):
+    """A wrapper of a user's own: leaves the distribution as it is."""
+
+    def wrap(self, distribution):
+        return distribution
+
+
+def test_a_wrapper_of_one_s_own_is_a_part_of_a_joint_and_a_likelihood():
+    wrapped = Tempered(layers.IndependentNormal((8, 8, 1), scale=scales.Shared()))
+    joint = layers.Joint({"image": wrapped, "mean": layers.IndependentNormal(())})
+    inputs = {"image": keras.Input((8, 8, 1), name="image"), "mean": keras.Input((), name="mean")}
+    features = keras.layers.Dense(4)(keras.layers.Flatten()(inputs["image"]))
+    vae = keras_vae.VAE(keras.Model(inputs, layers.IndependentNormal(2)(features)), keras.Sequential([joint]))
+    vae.compile("adam", jit_compile=False)
+    history = vae.fit({"image": X, "mean": X.mean(axis=(1, 2, 3))}, verbose=0).history
+    assert "image_sigma" in history
+    (found,) = layers.likelihood_layer.likelihood_layers(vae.decoder)
+    assert found is joint
