@@ -168,6 +168,15 @@ class Trainer(TermModel):
                 raise kinds.empty("x")
             return result
 
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """What the model makes of data: `{"reconstruction": [N, *event], **terms [N]}`, of one draw of z an example.
+
+        Args:
+            x, batch_size, verbose, steps, callbacks: as of `keras.Model.predict`.
+        """
+        x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
+        return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+
     def prepare_data(self, given, check, name):
         """Readies the x, y and sample_weight among a method's arguments: builds the model for x, and looks at the data.
 
@@ -215,7 +224,7 @@ class Trainer(TermModel):
 
     def make_predict_function(self, force=False):
         if self.predict_function is None or force:
-            self.predict_function = self.engine.predict_function()
+            self.predict_function = self.engine.predict_function(self)
             if self.predict_function is None:
                 super().make_predict_function(force=True)
 

@@ -9,6 +9,5 @@ A *batch* is what one step takes. A *block* is several batches, one after anothe
 from keras_vae.engine.engine import Engine
 from keras_vae.engine.feeding import Feed, split_off_validation
 from keras_vae.engine.queries import query
-from keras_vae.engine.replicas import PredictFunction
 
-__all__ = ["Engine", "Feed", "PredictFunction", "query", "split_off_validation"]
+__all__ = ["Engine", "Feed", "query", "split_off_validation"]

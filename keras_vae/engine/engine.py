@@ -2,17 +2,20 @@
 
 import contextlib
 import logging
+import math
 import weakref
 
 import keras
 import numpy as np
 
 from keras_vae import backend, compat
-from keras_vae.data import contract
+from keras_vae.data import contract, kinds
 from keras_vae.data.parts import pick
 from keras_vae.engine import random_state, replicas
+from keras_vae.engine.arrays import ArrayBlocks
 from keras_vae.engine.block_size import asks_for_batches, batches_per_block
 from keras_vae.engine.blocks import BlockFunction
+from keras_vae.engine.predicting import BatchFunction
 from keras_vae.engine.queries import Queries
 
 logger = logging.getLogger("keras_vae")
@@ -70,10 +73,14 @@ class Engine:
             model, step, model.jit_compile, stock, self.make_ready, labels=not model.has_standard_steps
         )
 
-    def predict_function(self):
-        """What Keras calls with a list of batches; None where its own will do."""
-        model = self.model
-        return replicas.PredictFunction(model, model.jit_compile, model.run_eagerly) if self.is_replicated else None
+    def predict_function(self, model):
+        """What Keras calls with a list of batches to have what `model`, this or one around it, makes of them.
+
+        None where Keras's own will do.
+        """
+        if self.is_replicated:
+            return replicas.PredictFunction(model, model.jit_compile, model.run_eagerly)
+        return None if model.run_eagerly else BatchFunction(model)
 
     def make_ready(self, batch):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that.
@@ -154,6 +161,19 @@ class Engine:
             seed=backend.same_on_all_workers(backend.initial_seed(model.seed_generator), model.distribute_strategy),
             first_batch=(lambda: this().batches_done) if shuffle else int,
         )
+
+    def batches_to_predict(self, x, batch_size=None, steps=None):
+        """The x, batch size and steps of `predict`, with arrays in a form that is read without a pipeline to set up."""
+        leaves = keras.tree.flatten(x)
+        lengths = {leaf.shape[0] for leaf in leaves} if kinds.holds_arrays(x) and all(x.shape for x in leaves) else ()
+        if self.is_replicated or self.model.run_eagerly or len(lengths) != 1 or 0 in lengths:
+            return x, batch_size, steps
+        (num_rows,) = lengths
+        size = batch_size or (math.ceil(num_rows / steps) if steps else 32)
+        num_batches = math.ceil(num_rows / size)
+        if steps is not None and steps > num_batches:
+            return x, batch_size, steps  # Keras says what is wrong
+        return ArrayBlocks((x,), size, None, shuffle=False, seed=0), None, steps or num_batches
 
     @contextlib.contextmanager
     def counting(self, given):

@@ -10,7 +10,7 @@ from keras_vae.checks import check_integer
 from keras_vae.data import kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
-from keras_vae.engine import PredictFunction, datasets
+from keras_vae.engine import datasets
 
 # Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
 BLOCK_ROWS = 2048
@@ -38,20 +38,22 @@ class LogLikelihood:
         if batch_size is None:
             batch_size = examples_at_once(num_samples)
         batch_size = check_integer("log_likelihood", "batch_size", batch_size)
-        given = {"x": x}
+        given, steps = {"x": x}, None
         with DataCheck(vae, enabled=check_data) as check:
             spec = vae.prepare_data(given, check, "x")
             if kinds.is_dataset(given["x"]):
                 given["x"] = datasets.rebatched(given["x"], batch_size)
-            elif kinds.holds_arrays(given["x"]):
+            elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
                 given["x"] = datasets.batched(given["x"], batch_size)
+            elif kinds.holds_arrays(given["x"]):
+                given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
             elif spec is not None:
                 batch_size = pick(spec, vae.target).shape[0] or batch_size
             sampler = self._sampler(draws_at_once(batch_size))
             # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
             (seed,) = vae.seeds(seed, "importance")
             sampler.restart(num_samples, seed)
-            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose)
+            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
     def _sampler(self, block):
         """The importance sampler of so many draws at once: made, and compiled, once."""
@@ -82,7 +84,6 @@ class ImportanceSampler(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.vae = vae
         self.block = block
-        self.is_replicated = backend.has_strategy()
         self.seed_generator = keras.random.SeedGenerator(0)
         # A variable, so that another number of samples needs no new program.
         self.num_samples = self.add_weight(shape=(), dtype="int32", initializer="ones", trainable=False)
@@ -93,10 +94,10 @@ class ImportanceSampler(keras.Model):
         self.seed_generator.state.assign(seed)
 
     def make_predict_function(self, force=False):
-        if not self.is_replicated:
-            super().make_predict_function(force=force)
-        elif self.predict_function is None or force:
-            self.predict_function = PredictFunction(self, self.jit_compile)
+        if self.predict_function is None or force:
+            self.predict_function = self.vae.engine.predict_function(self)
+            if self.predict_function is None:
+                super().make_predict_function(force=True)
 
     def call(self, x):
         posterior = self.vae.encode(x)
