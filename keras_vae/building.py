@@ -14,7 +14,7 @@ from keras_vae.objectives import ForwardPass
 class BuiltFromData(compat.Model):
     """A model with an encoder, a prior, a decoder and an objective that is built by the first x that it meets.
 
-    A subclass brings these, and `forward_pass`.
+    A subclass brings these, `forward_pass`, and a `seed_generator` of its noise.
 
     Args:
         target: which part of x is scored: see `keras_vae.data.parts.pick`.
@@ -96,6 +96,11 @@ class BuiltFromData(compat.Model):
         return keras.tree.map_structure_up_to(
             part, lambda leaf, shape: backend.with_shape(leaf, (None, *shape)), part, self.event_shape
         )
+
+    def seeds(self, seed, *purposes):
+        """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""
+        seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
+        return [backend.seed_for(seed, purpose) for purpose in purposes]
 
 
 def static_event_shape(distribution):

@@ -15,8 +15,6 @@ from keras_vae.terms import TermModel
 class Trainer(TermModel):
     """A `TermModel` that is trained by `fit` on x alone, by steps that its engine runs.
 
-    A subclass brings a `seed_generator`, of its noise.
-
     Args:
         objective, target: as of `TermModel`.
     """

@@ -101,10 +101,8 @@ class VAE(Trainer, Persistent):
     def decode(self, z, training=None) -> tfd.Distribution:
         """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.
 
-        That is the decoder's own for one batch axis, and for any other number of them a view of it.
-
-        Raises:
-            ValueError: the decoder takes latents of another shape.
+        That is the decoder's own for one batch axis, and for any other number of them a view of it. Latents of another
+        shape than it takes are a ValueError.
         """
         z = ops.convert_to_tensor(z)
         batch_ndims = len(z.shape) - (len(self.prior.latent_shape) if self.prior.built else 1)
@@ -130,7 +128,6 @@ class VAE(Trainer, Persistent):
         latent_seed, event_seed = self.seeds(seed, "posterior", "reconstruction")
         return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
 
-    @query
     def generate(self, num, seed=None, sample=False):
         """New examples, `[num, *event]`: the mean of p(x|z) at draws of z from the prior.
 
@@ -145,16 +142,15 @@ class VAE(Trainer, Persistent):
         num = check_integer("generate", "num", num)
         if not self.prior.built:
             raise ValueError("generate: expected a built model; received one that has not seen data. Call `fit` first.")
+        return self._generated(num, sample, seed)
+
+    @query
+    def _generated(self, num, sample, seed=None):
         latent_seed, event_seed = self.seeds(seed, "prior", "event")
         likelihood = self.decode(self.prior().sample(num, seed=latent_seed))
         return likelihood.sample(seed=event_seed) if sample else point_estimate(likelihood)
 
     point_estimate = staticmethod(point_estimate)
-
-    def seeds(self, seed, *purposes):
-        """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""
-        seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
-        return [backend.seed_for(seed, purpose) for purpose in purposes]
 
     def log_likelihood(self, x, num_samples=5000, batch_size=None, verbose="auto", seed=None, check_data=True):
         """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
@@ -187,9 +183,8 @@ class VAE(Trainer, Persistent):
         - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
 
         The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
-        whatever the networks compute in (float64 under a float64 policy). Of an x of several parts each is an input by
-        its name: a dictionary's key, or the encoder's `keras.Input`'s. Of a `Joint` likelihood each output that is an x
-        is one a part: `mean_age`.
+        (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the
+        `keras.Input`'s. Under a `Joint`, outputs are one a part: `mean_age`.
 
         Args:
             filepath: a folder that is new, empty, or an earlier export, which is replaced; for "litert", a file whose
@@ -199,8 +194,7 @@ class VAE(Trainer, Persistent):
             verbose: False to print nothing.
 
         Raises:
-            ValueError: the model has not seen data, `filepath` holds something else or is no local path, a part of x
-                has a name that no input can have, the posterior has no mean or standard deviation in closed form, the
-                format is not one of these, or it needs a package that is not there.
+            ValueError: the model has not seen data; the path, the format or a name of x's parts cannot be used; or the
+                posterior has no mean or standard deviation in closed form.
         """
         export.export(self, filepath, format, verbose)

@@ -151,9 +151,7 @@ def names():
 def test_usage_blocks_run(name, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # XLA would take longer to compile than the blocks take to run.
-    monkeypatch.setattr(
-        keras_vae.VAE, "compile", functools.partialmethod(keras_vae.VAE.compile, jit_compile=False)
-    )
+    monkeypatch.setattr(keras_vae.VAE, "compile", functools.partialmethod(keras_vae.VAE.compile, jit_compile=False))
     blocks = usage_blocks(public()[name].__doc__, names)
     assert blocks, f"{name} has no usage block"
     for block in blocks:

@@ -29,7 +29,7 @@ ARROWS = {
     "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks"},
     "objectives": {"backend", "checks"},
-    "engine": {"data", "backend", "compat"},
+    "engine": {"data", "backend", "checks", "compat"},
     "evaluation": {"engine", "data", "backend", "checks", "compat"},
     "building": {"objectives", "data", "backend", "compat"},
     "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
@@ -38,7 +38,7 @@ ARROWS = {
     "signatures": {"evaluation", "objectives", "data", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "vae": {
-        *("trainer", "persistence", "export", "evaluation", "priors", "objectives"),
+        *("trainer", "persistence", "export", "evaluation", "engine", "priors", "objectives"),
         *("layers", "data", "backend", "checks"),
     },
     "callbacks": {

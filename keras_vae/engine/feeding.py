@@ -62,9 +62,11 @@ class Feed:
         Raises:
             ValueError: arrays of different lengths.
         """
-        if not self.is_arrays:
-            return
         given = self.given
+        if not self.is_arrays:
+            if "shuffle" in given and not isinstance(given["x"], keras.utils.PyDataset):
+                given["shuffle"] = False  # of a stream Keras warns, even of its own default
+            return
         y, weight = given.get("y") if labels else None, given.get("sample_weight")
         parts = {"x": given["x"], "y": y, "sample_weight": weight}
         parts = {name: part for name, part in parts.items() if part is not None}

@@ -1,4 +1,4 @@
-"""What is asked of a model again and again, on arrays of the same shapes: as one program, from the second time on.
+"""What is asked of a model again and again, as one program for arrays of any number of rows.
 
 Called eagerly, a Keras model runs operation by operation, and takes several times as long as the arithmetic does.
 """
@@ -22,10 +22,10 @@ STATIC = (type(None), bool, int, float, str, np.generic, tf.DType, tf.TensorShap
 
 
 def query(method):
-    """A model's method of tensors, which is traced when it is called a second time on tensors of the same shapes.
+    """A model's method of tensors, which runs as a program: traced once, and then for any number of rows.
 
-    It returns tensors, or a distribution, and changes nothing but seeds. Of its arguments, `seed` and what is an array,
-    or a structure of them, are given to the program; all else is a part of it.
+    It returns tensors, or a distribution, and changes nothing but seeds. The program is given `seed`, `num`, and all
+    that is an array or a structure of arrays. Other arguments are a part of it.
     """
     signature = inspect.signature(method)
 
@@ -44,43 +44,40 @@ class Queries:
     """The programs of a model's queries.
 
     Args:
-        model: a callable that gives the model.
+        model: a function that gives the model.
     """
 
     def __init__(self, model):
         self._model = model
-        self._asked = collections.OrderedDict()  # a signature: its program, or None where it was asked for once
+        self._programs = collections.OrderedDict()
 
     def __call__(self, method, given):
-        """What a method of the model answers, run as a program if it was asked the same kind of thing before."""
-        given = dict(given)
-        if given.get("seed") is not None:
-            check_seed(given["seed"])
-            given["seed"] = tf.constant(int(given["seed"]) % 2**62, tf.int64)  # all that counts of it
-        fixed = {name: value for name, value in given.items() if isinstance(value, STATIC) and name != "seed"}
+        """What a method of the model answers to the arguments `given`, by name."""
+        model = self._model()
+        fixed = {k: value for k, value in given.items() if isinstance(value, STATIC) and k not in ("seed", "num")}
         tensors = {name: value for name, value in given.items() if name not in fixed}
         if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(tensors)):
-            return method(self._model(), **given)
+            return method(model, **given)
+        if tensors.get("seed") is None:
+            tensors.pop("seed", None)
+        else:
+            check_seed(tensors["seed"])
+            tensors["seed"] = tf.constant(int(tensors["seed"]) % 2**62, tf.int64)  # all that counts of it
         tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, tensors)
-        kinds = tuple((tuple(path), leaf.shape, leaf.dtype) for path, leaf in keras.tree.flatten_with_path(tensors))
-        key = (method, tuple(fixed.items()), kinds, self._parts())
-        program = self._asked.pop(key, False)
-        if program is None:
-            program = Program(functools.partial(method, self._model(), **fixed), tensors)
-        self._asked[key] = program or None
-        if len(self._asked) > MOST_PROGRAMS:
-            self._asked.popitem(last=False)
-        if not program or not program.is_whole:
-            return method(self._model(), **fixed, **tensors)
-        return program(tensors)
+        specs = keras.tree.map_structure(any_number_of_rows, tensors)
+        kinds = tuple((path, spec.shape, spec.dtype) for path, spec in keras.tree.flatten_with_path(specs))
+        # Whoever puts another network in a part's place is answered by that.
+        parts = tuple(id(part) for part in (model.encoder, model.decoder, model.prior, model.objective))
+        key = (method, tuple(fixed.items()), kinds, parts)
+        program = self._programs.pop(key, None) or Program(functools.partial(method, model, **fixed), specs)
+        self._programs[key] = program
+        if len(self._programs) > MOST_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program(tensors) if program.is_whole else method(model, **fixed, **tensors)
 
     def forget(self):
         """Lets go of all programs: they hold layers as they were when traced."""
-        self._asked.clear()
-
-    def _parts(self):
-        model = self._model()
-        return tuple(id(part) for part in (model.encoder, model.decoder, model.prior, model.objective))
+        self._programs.clear()
 
 
 class Program:
@@ -88,37 +85,42 @@ class Program:
 
     Args:
         function: of tensors by name.
-        tensors: such tensors.
+        specs: `tf.TensorSpec`s by name.
 
     Attributes:
         is_whole: whether what it returns can be put together from tensors; else the program is of no use.
     """
 
-    def __init__(self, function, tensors):
-        self.is_whole = True
+    def __init__(self, function, specs):
         self._rebuild = None
 
         def run(tensors):
-            try:
-                leaves, self._rebuild = dissolved(function(**tensors))
-            except Indissoluble:
-                self.is_whole, leaves = False, []
+            leaves, self._rebuild = dissolved(function(**tensors))
             return leaves
 
-        specs = keras.tree.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), tensors)
-        self._program = backend.program(run).get_concrete_function(specs)
+        try:
+            self._program = backend.program(run).get_concrete_function(specs)
+            self.is_whole = True
+        except Exception:  # of tensors that do not fit: operation by operation, it is said what is wrong
+            self.is_whole = False
 
     def __call__(self, tensors):
         return self._rebuild(iter(self._program(tensors)))
 
 
-class Indissoluble(Exception):
-    """Of a value that is not made of tensors, distributions of them, and constants."""
+def any_number_of_rows(tensor):
+    """The `tf.TensorSpec` of tensors that differ from this one in their number of rows."""
+    return tf.TensorSpec([None, *tensor.shape[1:]] if tensor.shape.rank else [], tensor.dtype)
 
 
 def dissolved(value):
-    """The tensors that a value is made of, a list, and a function of an iterator of such tensors to such a value."""
-    if tf.is_tensor(value):
+    """The tensors that a value is made of, a list, and a function of an iterator of such tensors to such a value.
+
+    Raises:
+        TypeError: it is not made of tensors, distributions of them, and constants. A size that is known only when the
+            program runs is neither: put together again, it would not be known while tracing.
+    """
+    if tf.is_tensor(value) and not (value.shape.rank == 0 and value.dtype.is_integer):
         return [value], next
     if isinstance(value, tfd.Distribution):
         leaves, rebuild = dissolved(dict(value.parameters))
@@ -137,4 +139,4 @@ def dissolved(value):
         )
     if isinstance(value, STATIC):
         return [], lambda tensors: value
-    raise Indissoluble
+    raise TypeError(f"a {type(value).__name__} is not made of tensors")
