@@ -23,15 +23,25 @@ def stirling_rest(z):
     """delta(z), z > 0."""
     near, far = ops.minimum(z, FAR), ops.maximum(z, FAR)
     direct = backend.lgamma(near) - (near - 0.5) * ops.log(near) + near - HALF_LOG_2PI
-    return ops.where(z < FAR, direct, _series(STIRLING, far) / far)
+    return ops.where(z < FAR, direct, stirling_rest_far(far))
+
+
+def stirling_rest_far(z):
+    """delta(z) for z >= 8, by its series alone: a gamma function is what takes XLA longest to compile."""
+    return _series(STIRLING, z) / z
 
 
 def digamma_rest(z):
     """delta'(z), z > 0: digamma(z) - log z + 1 / (2 z)."""
     near, far = ops.minimum(z, FAR), ops.maximum(z, FAR)
     direct = backend.digamma(near) - ops.log(near) + 0.5 / near
+    return ops.where(z < FAR, direct, digamma_rest_far(far))
+
+
+def digamma_rest_far(z):
+    """delta'(z) for z >= 8, by its series alone."""
     slopes = [-(2 * k + 1) * coefficient for k, coefficient in enumerate(STIRLING)]
-    return ops.where(z < FAR, direct, _series(slopes, far) / ops.square(far))
+    return _series(slopes, z) / ops.square(z)
 
 
 def minus_log1p(t):

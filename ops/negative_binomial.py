@@ -5,7 +5,7 @@ from keras import ops
 from keras_vae import backend
 from keras_vae.ops import poisson
 from keras_vae.ops.fused import clip, fused, saturate, zero_if_finite
-from keras_vae.ops.gamma_function import FAR, digamma_rest, minus_log1p, stirling_rest
+from keras_vae.ops.gamma_function import FAR, digamma_rest_far, minus_log1p, stirling_rest_far
 from keras_vae.ops.poisson import impossible_if_negative
 
 
@@ -27,8 +27,8 @@ def negative_binomial_nll(x, log_mean, log_scale, event_ndims=1):
     Returns:
         float32 (float64 if an operand is) of the operands' broadcast shape without its last `event_ndims` axes: nats
         per example. Value and gradient are finite for all finite operands, x >= 0, with |log_scale| <= 40 and
-        log_mean <= 80; what is too
-        large for the dtype is the dtype's largest number. Infinite or NaN operands give what the formula gives, or NaN.
+        log_mean <= 80; what is too large for the dtype is the dtype's largest number. Infinite or NaN operands give
+        what the formula gives, or NaN.
 
     Raises:
         ValueError: `event_ndims` is not an integer from 0 to the rank of the broadcast operands.
@@ -58,7 +58,7 @@ def _forward(given, log_mean, log_scale):
     is_small = ops.abs(u) < 0.9
     nearly_poisson = poisson.forward(x, log_mean) - (many + x) * minus_log1p(ops.clip(u, -0.9, 0.9))
     apart = poisson.forward_less_excess(x, log_mean) + (many + x) * (ops.log(many + mean) - ops.log(many + x))
-    correction = 0.5 * ops.log1p(x / many) + stirling_rest(many) - stirling_rest(many + x)
+    correction = 0.5 * ops.log1p(x / many) + stirling_rest_far(many) - stirling_rest_far(many + x)
     nll = ops.where(n < limit, direct, ops.where(is_small, nearly_poisson, apart) + correction)
     # The limits above make numbers of infinities.
     nll = nll + zero_if_finite(given, log_mean, log_scale)
@@ -78,7 +78,7 @@ def _backward(x, log_mean, log_scale):
     # n large: digamma's logarithms and the last two terms are log(1 - v) + v, which is small with v.
     log_ratio = ops.log(many + x) - ops.log(many + mean)
     logs = ops.where(ops.abs(v) < 0.2, -minus_log1p(ops.clip(-v, -0.2, 0.2)), log_ratio + v)
-    rise = 0.5 * x / (many * (many + x)) + digamma_rest(many + x) - digamma_rest(many)
+    rise = 0.5 * x / (many * (many + x)) + digamma_rest_far(many + x) - digamma_rest_far(many)
     to_log_scale = ops.where(n < FAR, direct, 2.0 * many * (rise + logs))
     to_x = ops.softplus(-log_odds) - backend.digamma(x + n) + backend.digamma(x + 1.0)
     return clip(to_x), clip(mean * share - x * share), clip(to_log_scale)
@@ -95,7 +95,7 @@ def _log_count(x, few):
     direct = backend.lgamma(some + few) - backend.lgamma(some + 1.0)
     # Of many, z = x + 1 and s = n - 1: (z - 1/2) log(1 + s/z) + s (log(z + s) - 1) + delta(z + s) - delta(z)
     step = few - 1.0
-    rest = stirling_rest(many + step) - stirling_rest(many)
+    rest = stirling_rest_far(many + step) - stirling_rest_far(many)
     stirling = (many - 0.5) * ops.log1p(step / many) + step * (ops.log(many + step) - 1.0) + rest
     return ops.where(x < FAR, direct, stirling) - backend.lgamma(few)
 

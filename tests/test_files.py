@@ -193,24 +193,36 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("damage", ["cut in half", "its last bytes missing", "no model", "empty", "missing"])
-def test_a_file_that_is_no_model_is_named(damage, file):
-    """Keras says so of each: what it opens must be a zip file."""
-    content = file.read_bytes()
-    if damage == "missing":
-        file.unlink()
-    else:
-        damaged = {
-            "cut in half": content[: len(content) // 2],
-            "its last bytes missing": content[:-10],
-            "no model": b"no model" * 1000,
-            "empty": b"",
-        }
-        file.write_bytes(damaged[damage])
-    with pytest.raises(
-        ValueError, match=r"filepath=.*vae\.keras\. Please ensure the file is an accessible `.keras` zip"
-    ):
-        keras.saving.load_model(file)
+DAMAGES = {
+    "cut in half": (lambda content: content[: len(content) // 2], "whole .keras file at .*; found one that is cut off"),
+    "its last bytes missing": (lambda content: content[:-10], "whole .keras file at .*; found one that is cut off"),
+    "no model": (lambda content: b"no model" * 1000, "found a file of another kind. Use an earlier copy."),
+    "empty": (lambda content: b"", "found an empty file. Was the disk full?"),
+}
+
+
+@pytest.fixture(scope="module")
+def like_the_file():
+    return keras.saving.load_model(FIXTURES / "vae.keras")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_that_is_no_whole_model_is_refused_by_a_word_of_ours(damage, file, like_the_file):
+    """Whatever Python and Keras make of it."""
+    make, message = DAMAGES[damage]
+    file.write_bytes(make(file.read_bytes()))
+    for load in (keras_vae.load_model, like_the_file.load_weights):
+        with pytest.raises(ValueError, match=message):
+            load(file)
+
+
+def test_where_there_is_no_file_it_is_said(tmp_path, like_the_file):
+    for load in (keras_vae.load_model, like_the_file.load_weights):
+        with pytest.raises(ValueError, match=r"Expected a \.keras file at '.*none\.keras'; found nothing\."):
+            load(tmp_path / "none.keras")
+        (tmp_path / "folder.keras").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match=r"Expected a \.keras file at '.*folder\.keras'; found a folder\."):
+            load(tmp_path / "folder.keras")
 
 
 @pytest.mark.parametrize("part", ["config.json", "model.weights.h5"])
@@ -220,8 +232,22 @@ def test_a_file_of_which_a_part_is_damaged_is_refused(part, file):
         at = archive.getinfo(part).header_offset + 1000
     content[at : at + 100] = bytes(100 * [7])
     file.write_bytes(content)
-    with pytest.raises(zipfile.BadZipFile, match=f"Bad CRC-32 for file '{part}'"):
-        keras.saving.load_model(file)
+    with pytest.raises(ValueError, match=rf"a whole \.keras file at .*vae\.keras'; found one .*{part}.* damaged"):
+        keras_vae.load_model(file)
+
+
+def test_a_zip_file_without_a_model_is_refused(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(ValueError, match=r"found a zip file without 'config\.json'\. Save the model with"):
+        keras_vae.load_model(file)
+
+
+def test_a_whole_file_is_loaded_as_keras_loads_it(file, like_the_file):
+    loaded = keras_vae.load_model(str(file))
+    x = np.array(json.loads((FIXTURES / "vae.json").read_text())["x"], "float32")
+    np.testing.assert_array_equal(loaded.encode(x).mean(), like_the_file.encode(x).mean())
+    assert loaded.optimizer.iterations == 36 and not keras_vae.load_model(file, compile=False).compiled
 
 
 def with_version(file, version):

@@ -3,12 +3,14 @@
 import ast
 import importlib
 import importlib.metadata
+import inspect
 import pathlib
 import re
 import subprocess
 import sys
 import zipfile
 
+import keras
 import pytest
 
 import keras_vae
@@ -22,13 +24,14 @@ ARROWS = {
     "checks": set(),
     "compat": set(),
     "pictures": set(),
+    "reprs": set(),
     "backend": {"checks", "compat"},
     "ops": {"backend"},
     "data": {"backend"},
-    "scales": {"ops", "checks"},
+    "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
-    "priors": {"layers", "backend", "checks"},
-    "objectives": {"backend", "checks"},
+    "priors": {"layers", "backend", "checks", "reprs"},
+    "objectives": {"backend", "checks", "reprs"},
     "engine": {"data", "backend", "checks", "compat"},
     "evaluation": {"engine", "data", "backend", "checks", "compat"},
     "building": {"objectives", "data", "backend", "compat"},
@@ -163,6 +166,33 @@ def test_what_is_public_exists_and_is_documented(module):
         value = getattr(module, name)
         assert isinstance(value, str) or value.__doc__, f"{module.__name__}.{name} has no docstring"
     assert dir(module) == sorted(module.__all__)  # and what is not for users does not look as if it were
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_an_editor_shows_keras_s_arguments(method):
+    """All of Keras's, in order and with its defaults; and `check_data`."""
+    ours, keras_s = (inspect.signature(getattr(cls, method)).parameters for cls in (keras_vae.VAE, keras.Model))
+    added = [parameter for name, parameter in ours.items() if name not in keras_s]
+    assert [parameter.name for parameter in added] == ([] if method == "predict" else ["check_data"])
+    shared = [parameter for parameter in ours.values() if parameter not in added]
+    assert [(each.name, each.default) for each in shared] == [(each.name, each.default) for each in keras_s.values()]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (keras_vae.objectives.ELBO(beta=0.5), "ELBO(num_samples=1, beta=0.5)"),
+        (keras_vae.scales.Shared(initial=0.3), "Shared(floor=0.001, initial=0.3, axis=None)"),
+        (keras_vae.scales.Fixed(2), "Fixed(value=2.0)"),
+        (keras_vae.priors.StandardNormal(3), "StandardNormal(event_shape=(3,))"),
+        (
+            keras_vae.objectives.ELBO(keras.optimizers.schedules.PolynomialDecay(0.0, 50)),
+            "ELBO(num_samples=1, beta=PolynomialDecay(initial_learning_rate=0.0, decay_steps=50, ",
+        ),
+    ],
+)
+def test_objectives_scales_and_priors_show_what_they_are(value, shown):
+    assert repr(value).startswith(shown)
 
 
 def test_it_is_the_installed_package_that_is_tested():

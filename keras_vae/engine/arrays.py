@@ -20,7 +20,7 @@ WORTH_KEEPING = 2**26
 
 
 class ArrayBlocks(compat.DataAdapter):
-    """Rows of a structure of arrays as blocks of batches, epoch after epoch, without end: what Keras's trainer reads.
+    """Rows of a structure of arrays as blocks of batches, epoch after epoch: what Keras's trainer reads.
 
     An element is a `Block`, gathered in one go while the one before is trained on; or a batch.
 
@@ -33,17 +33,29 @@ class ArrayBlocks(compat.DataAdapter):
         first_batch: a function that gives the number of the first batch, called when reading begins. Default: 0.
         continues: whether that batch may be in the middle of an epoch, as far as elements end there; else it begins
             one.
+        num_elements: how many elements there are; None for no end.
     """
 
-    num_batches = None  # of a stream without end: Keras is told how many make an epoch
+    num_batches = None  # Keras is told how many make an epoch
 
-    def __init__(self, arrays, batch_size, batches_per_block, shuffle, seed, first_batch=int, continues=False):
+    def __init__(
+        self,
+        arrays,
+        batch_size,
+        batches_per_block,
+        shuffle=False,
+        seed=0,
+        first_batch=int,
+        continues=False,
+        num_elements=None,
+    ):
         self.arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
         self.num_rows = int(keras.tree.flatten(self.arrays)[0].shape[0])
         self.rows_per_batch = batch_size
         self.batches_per_block = batches_per_block
         self.shuffle, self.seed = shuffle, seed
         self.first_batch, self.continues = first_batch, continues
+        self.num_elements = num_elements
         self.full_batches = self.num_rows // batch_size
         self.batches_per_epoch = -(-self.num_rows // batch_size)
         self._kept = {}  # elements of an epoch in order, by the number of their first batch
@@ -52,7 +64,8 @@ class ArrayBlocks(compat.DataAdapter):
         return self  # which has all that the trainer asks of a data set: an iterator
 
     def __iter__(self):
-        return ahead(self._elements()) if self._element_bytes() > WORTH_A_THREAD else self._elements()
+        elements = itertools.islice(self._elements(), self.num_elements)
+        return ahead(elements) if self._element_bytes() > WORTH_A_THREAD else elements
 
     def _elements(self):
         per_element = self.batches_per_block or 1

@@ -164,16 +164,16 @@ class Engine:
 
     def batches_to_predict(self, x, batch_size=None, steps=None):
         """The x, batch size and steps of `predict`, with arrays in a form that is read without a pipeline to set up."""
-        leaves = keras.tree.flatten(x)
-        lengths = {leaf.shape[0] for leaf in leaves} if kinds.holds_arrays(x) and all(x.shape for x in leaves) else ()
-        if self.is_replicated or self.model.run_eagerly or len(lengths) != 1 or 0 in lengths:
+        lengths = {tuple(leaf.shape[:1]) for leaf in keras.tree.flatten(x)} if kinds.holds_arrays(x) else ()
+        if self.is_replicated or self.model.run_eagerly or len(lengths) != 1 or lengths <= {(), (0,)}:
             return x, batch_size, steps
-        (num_rows,) = lengths
+        ((num_rows,),) = lengths
         size = batch_size or (math.ceil(num_rows / steps) if steps else 32)
         num_batches = math.ceil(num_rows / size)
         if steps is not None and steps > num_batches:
             return x, batch_size, steps  # Keras says what is wrong
-        return ArrayBlocks((x,), size, None, shuffle=False, seed=0), None, steps or num_batches
+        steps = steps or num_batches
+        return ArrayBlocks((x,), size, None, num_elements=steps), None, steps
 
     @contextlib.contextmanager
     def counting(self, given):

@@ -1,10 +1,12 @@
 """What every distribution layer shares: from features to parameters of the event's shape."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_vae.backend import tfd
 from keras_vae.checks import check_event_shape
 from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
@@ -60,20 +62,20 @@ class DistributionLayer(LikelihoodLayer):
         """How many features `projection=False` takes, for a layer made with these arguments."""
         return cls(event_shape, **kwargs).units()
 
-    def units(self):
+    def units(self) -> int:
         """How many features the event takes."""
         return self.parameters_per_element * math.prod(self.event_shape)
 
-    def units_on_grid(self, channels):
+    def units_on_grid(self, channels: int) -> int | None:
         """How many features a cell of the event's grid takes that has so many channels; None where there is no grid."""
         return self.parameters_per_element * channels
 
-    def parameters(self, features):
+    def parameters(self, features) -> list[Any]:
         """The distribution's parameters, tensors `[B, *event_shape]`, from features: flat, or on the grid."""
         shape = (-1, *self.event_shape)
         return [ops.reshape(part, shape) for part in ops.split(features, self.parameters_per_element, axis=-1)]
 
-    def distribution(self, *parameters):
+    def distribution(self, *parameters) -> tfd.Distribution:
         """The distribution with these parameters: see `parameters`."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 

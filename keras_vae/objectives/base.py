@@ -1,11 +1,13 @@
 """What every objective shares, and how a weight becomes a number."""
 
 import math
-import numbers
+from typing import Any
 
 import keras
 
-from keras_vae.checks import check_integer
+from keras_vae.checks import check_integer, is_number
+from keras_vae.objectives.forward_pass import ForwardPass
+from keras_vae.reprs import repr_of
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -25,28 +27,31 @@ class Objective:
         ValueError: `num_samples` is not a positive integer.
     """
 
-    def __init__(self, num_samples=1):
+    def __init__(self, num_samples: int = 1):
         self.num_samples = check_integer(type(self).__name__, "num_samples", num_samples)
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, Any]:
         """`{name: weight}` of every term: numbers or `LearningRateSchedule`s."""
         raise NotImplementedError(f"{type(self).__name__} must define `weights`")
 
-    def __call__(self, draw):
+    def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `weights`."""
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
 
-    def elbo(self, terms):
+    def elbo(self, terms: dict[str, Any]) -> Any:
         """The unweighted evidence lower bound from the terms, `[B]`, nats per example."""
         raise NotImplementedError(f"{type(self).__name__} must define `elbo`")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"num_samples": self.num_samples}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]):
         return cls(**config)
+
+    def __repr__(self):
+        return repr_of(self)
 
 
 def weight_at(weight, step=None):
@@ -58,8 +63,7 @@ def weight_at(weight, step=None):
 
 def check_weight(owner, name, weight):
     """`weight`, if it is a finite number that is not negative, or a schedule."""
-    number = isinstance(weight, numbers.Real) and not isinstance(weight, bool) and 0 <= weight < math.inf
-    if not (number or isinstance(weight, Schedule)):
+    if not (is_number(weight) and 0 <= weight < math.inf) and not isinstance(weight, Schedule):
         raise ValueError(
             f"{owner}: expected `{name}` to be a finite number >= 0 or a keras.optimizers.schedules."
             f"LearningRateSchedule; received: {weight!r}"

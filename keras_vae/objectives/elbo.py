@@ -34,9 +34,9 @@ class ELBO(Objective):
     def weights(self):
         return {"nll": 1.0, "kl": self.beta}
 
-    def __call__(self, draw):
-        nll = -ops.mean(draw.likelihood.log_prob(draw.x), axis=0)
-        return {"nll": nll, "kl": kl_divergence(draw)}
+    def __call__(self, forward):
+        nll = -ops.mean(forward.likelihood.log_prob(forward.x), axis=0)
+        return {"nll": nll, "kl": kl_divergence(forward)}
 
     def elbo(self, terms):
         return -(terms["nll"] + terms["kl"])
@@ -49,9 +49,9 @@ class ELBO(Objective):
         return cls(**{**config, "beta": keras.saving.deserialize_keras_object(config["beta"])})
 
 
-def kl_divergence(draw):
+def kl_divergence(forward):
     """KL(q(z|x) || p(z)), `[B]`: TFP's registered closed form, or the draws' mean of log q(z|x) - log p(z)."""
     try:
-        return draw.posterior.kl_divergence(draw.prior)
+        return forward.posterior.kl_divergence(forward.prior)
     except NotImplementedError:
-        return ops.mean(draw.posterior.log_prob(draw.z) - draw.prior.log_prob(draw.z), axis=0)
+        return ops.mean(forward.posterior.log_prob(forward.z) - forward.prior.log_prob(forward.z), axis=0)

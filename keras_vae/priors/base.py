@@ -4,6 +4,7 @@ import keras
 
 from keras_vae.backend import tfd
 from keras_vae.checks import check_event_shape
+from keras_vae.reprs import repr_of
 
 
 class Prior(keras.layers.Layer):
@@ -45,6 +46,9 @@ class Prior(keras.layers.Layer):
                 )
             self.build(self.event_shape)
         return self.distribution()
+
+    def __repr__(self):
+        return repr_of(self)
 
     def get_config(self):
         return {**super().get_config(), "event_shape": self.event_shape}

@@ -1,6 +1,7 @@
 """What every scale shares: log sigma, and where it is held."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from keras import ops
 
 from keras_vae.checks import check_positive
 from keras_vae.ops import log_add_exp
+from keras_vae.reprs import repr_of
 
 # Beyond either way, sigma^2 and 1 / sigma^2 come near the ends of float32.
 LARGEST_LOG_SCALE = 40.0
@@ -28,7 +30,7 @@ class Scale(keras.layers.Layer):
         if not self.built:
             self.build(event_shape)
 
-    def log_scale(self, features=None):
+    def log_scale(self, features=None) -> Any:
         """log sigma, broadcastable with `[..., *event]`.
 
         Args:
@@ -36,7 +38,10 @@ class Scale(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `log_scale`")
 
-    def value(self):
+    def __repr__(self):
+        return repr_of(self)
+
+    def value(self) -> Any:
         """sigma, floor included; of one that is held in weights, once these are built.
 
         Raises:

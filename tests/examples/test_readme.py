@@ -62,3 +62,18 @@ def test_the_likelihood_of_ones_own_is_one_like_the_rest(tmp_path):
     x[5, 1] = -1.0
     with pytest.raises(ValueError, match=r"Gamma scores x > 0; received -1.0 at position \[5, 1\]"):
         vae.fit(x, verbose=0)
+
+
+def test_a_vae_inside_a_larger_model():
+    (block,) = (block for block in blocks() if "class Classifier(" in block)
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(64, 13)).astype("float32")
+    encoder = keras.Sequential([keras.layers.Dense(8, "relu"), keras_vae.layers.IndependentNormal(2)])
+    decoder = keras.Sequential([keras.layers.Dense(8, "relu"), keras_vae.layers.IndependentNormal(13)])
+    names = {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, "x": x, "digit": np.arange(64) % 10}
+    names["vae"] = keras_vae.VAE(encoder, decoder)
+    exec(block, names)
+    metrics = names["model"].get_metrics_result()
+    assert {"loss", "nll", "kl"} <= set(metrics)
+    # Of ten classes, the cross-entropy of a head that knows nothing yet, beside the terms.
+    assert metrics["loss"] > metrics["nll"] + metrics["kl"] + 1.0
