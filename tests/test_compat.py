@@ -146,13 +146,14 @@ def test_evaluate_says_that_it_is_within_fit():
 
     class Model(compat.Model):
         def call(self, x):
-            return x
+            return self.scale * x
 
         def evaluate(self, *args, **kwargs):
             seen.append(compat.WITHIN_FIT in kwargs)
             return super().evaluate(*args, **kwargs)
 
     model = Model()
+    model.scale = keras.Variable(1.0)
     model.compile("adam", "mse")
     x = np.ones((4, 3), "float32")
     model.fit(x, x, validation_data=(x, x), verbose=0)

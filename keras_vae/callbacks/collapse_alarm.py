@@ -24,13 +24,15 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
 
     - **Posterior collapse**: fewer than `min_active` latents are active, for `patience` epochs in a row. A latent is
       active if the variance over the examples of its posterior mean is above 0.01 (arXiv 1509.00519, section 5.2).
-    - **A variance at its floor**: of some elements of x, for most of the examples, sigma is within a tenth of its
-      floor, and that alone keeps the negative log-likelihood from going to minus infinity.
+    - **A variance at its floor**: for most of the examples, sigma of some elements of x is within a tenth of its floor.
+      That alone keeps the negative log-likelihood from going to minus infinity.
     - **KL exploding**: over an epoch the KL is above `max_kl` nats a latent, and was lower before.
     - **A term that is not finite**: which one, in which batch, and which layer's output was the first, or whether it
       was a gradient of the batch before. To tell, copies are kept of weights and optimizer as they were before the last
       two blocks of batches, and the blocks are run again. Not so in eager mode, on several devices, or with a step of
       one's own: there the term alone is named.
+
+        vae.fit(x, epochs=1, callbacks=[keras_vae.callbacks.CollapseAlarm()])
 
     Args:
         min_active: how many latents should be active. Default: a tenth of them, rounded up.

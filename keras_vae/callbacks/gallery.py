@@ -13,9 +13,11 @@ from keras_vae.checks import check_integer
 class Gallery(Watching, keras.callbacks.Callback):
     """Writes the pictures that `TensorBoard` shows as PNG files, `reconstructions-0010.png` after the tenth epoch.
 
-    `reconstructions` beside the originals, `samples` of the prior, a `traversal` of the latents, the `manifold` if
-    there are two, and `sigma` where it varies over x: always of the same examples, and with the same noise. Of a
-    `Joint` each part has its own: `samples-age-0010.png`.
+    It draws `reconstructions` beside the originals, `samples` of the prior, and a `traversal` of the latents. If there
+    are two latents it draws the `manifold`, and where sigma varies over x, `sigma`. The examples and the noise are
+    always the same. Each part of a `Joint` has pictures of its own: `samples-age-0010.png`.
+
+        vae.fit(x, epochs=1, callbacks=[keras_vae.callbacks.Gallery(folder)])
 
     Args:
         folder: where to; it is made if it is not there.

@@ -25,12 +25,13 @@ class TensorBoard(Watching, compat.TensorBoard):
     Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time, and writes, to the run
     `train` unless another is named:
 
-    - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl` and learned sigmas, of training and of
-      validation; `epoch_bits_per_dimension`, -ELBO / (D log 2) for an x of D numbers, of both; `weight/kl`, say, for
-      each term whose weight follows a schedule; `latent/active_units`, those with Var(E[u|x]) > 0.01 over the examples;
-      `latent/mutual_information`, an estimate of I(x; z) in nats, at most the log of their number;
-      `likelihood/stddev_mean`, `_min` and `_max`, where sigma is a function of z; `training/gradient_norm`, of the loss
-      on the examples; `training/examples_per_second`;
+    - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl` and learned sigmas, for training and for
+      validation. For both, `epoch_bits_per_dimension`, which is -ELBO / (D log 2) for an x of D numbers.
+    - scalars of training: `weight/kl`, say, for each term whose weight follows a schedule; `training/gradient_norm`, of
+      the loss on the examples; `training/examples_per_second`.
+    - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01;
+      `latent/mutual_information`, an estimate of I(x; z) in nats, at most the log of their number. Where sigma is a
+      function of z, `likelihood/stddev_mean`, `_min` and `_max`.
     - images, in one group, `pictures/`: `reconstructions` beside the originals, `samples` of the prior, a `traversal`,
       the `manifold` if there are two latents, and `sigma` where it varies over x. Each part of a `Joint`'s x has its
       own: `pictures/samples/age`;
@@ -40,6 +41,8 @@ class TensorBoard(Watching, compat.TensorBoard):
     - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for;
     - HParams: the configuration and `hparams`, by which runs are compared. For that, serve the folder above `log_dir`:
       `tensorboard --logdir logs` for runs in `logs/run_1` and so on.
+
+        vae.fit(x, validation_data=x, epochs=1, callbacks=[keras_vae.callbacks.TensorBoard(f"{folder}/run_1")])
 
     Args:
         log_dir: the folder of this run: `logs/run_1`, say, beside others.
@@ -101,7 +104,7 @@ class TensorBoard(Watching, compat.TensorBoard):
         return self._is_chief  # of several workers it alone
 
     def _run_writer(self):
-        """Of the folder itself, where HParams looks for what its sub-folders, the runs, have in common."""
+        """The writer of the folder itself, where HParams looks for what its sub-folders, the runs, have in common."""
         return self.writer_of("run", self.log_dir)
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -10,6 +10,9 @@ import numpy as np
 class Support:
     """The values of x that a family of distributions scores.
 
+        support = keras_vae.layers.Support("Gamma", "x > 0", low=0.0, is_open=True)
+        support.outside(np.array([0.0, 1.0]))  # [True, False]
+
     Attributes:
         family: the distribution layer's name.
         words: the support in words: "x in [0, 1]".

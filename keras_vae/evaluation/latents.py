@@ -13,6 +13,8 @@ def activity(means):
 
     Burda, Grosse & Salakhutdinov, arXiv 1509.00519, section 5.2.
 
+        keras_vae.evaluation.activity(vae.encode(x).mean())  # [4]
+
     Args:
         means: of q(z|x), `[N, *latent]`.
     """
@@ -25,6 +27,9 @@ def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
         KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
 
     Exact for Gaussians, and for independent ones a sum to the KL of all.
+
+        posterior = vae.encode(x)
+        keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)  # [64, 4]
 
     Args:
         posterior_mean, posterior_stddev: of q(u|x), `[N, *latent]`.
@@ -42,6 +47,9 @@ def mutual_information(posterior, z):
 
     Hoffman & Johnson, "ELBO surgery" (NIPS 2016 workshop): the mean KL is I(x; z) plus KL(q(z) || p(z)). The estimate
     is biased downwards, as q(z) is of N examples and not of all.
+
+        posterior = vae.encode(x)
+        keras_vae.evaluation.mutual_information(posterior, posterior.sample(seed=0))
 
     Args:
         posterior: q(z|x), batch `[N]`.

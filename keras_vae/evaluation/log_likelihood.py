@@ -75,6 +75,10 @@ class ImportanceSampler(keras.Model):
     8 and theorem 1. The encoder runs once an example; the draws go through the decoder in blocks, and only a running
     maximum and sum of the weights is kept.
 
+        sampler = keras_vae.evaluation.ImportanceSampler(vae, block=100)
+        sampler.restart(1000, seed=[0, 1])
+        sampler.predict(x)  # [64], nats; VAE.log_likelihood does all of it
+
     Args:
         vae: the `VAE`.
         block: draws an example that go through the decoder at once.

@@ -20,10 +20,10 @@ class DistributionLayer(LikelihoodLayer):
 
     Projection, of features `[B, *features]` to `parameters_per_element` numbers for each element of the event:
 
-    - where the features lie on the event's own grid, `features[:-1]` being `event_shape` without its last axis (a
-      convolution's `(28, 28, 32)` for an image `(28, 28, 1)`) or all of it (`(28, 28, 32)` for `(28, 28)`): a Dense on
-      the last axis, that is, a 1x1 convolution;
-    - else: flatten, Dense, reshape.
+    - Where the features lie on the event's own grid, a Dense on the last axis: a 1x1 convolution. They do if
+      `features[:-1]` is `event_shape` without its last axis (a convolution's `(28, 28, 32)` for an image
+      `(28, 28, 1)`), or all of it (`(28, 28, 32)` for `(28, 28)`).
+    - Else: flatten, Dense, reshape.
 
     The rule goes by shapes alone: a sequence `(16, 64)` into 16 latents lies on the grid, and gives each latent its own
     time step. Put a Flatten before the layer where that is not meant.
@@ -32,6 +32,12 @@ class DistributionLayer(LikelihoodLayer):
 
     A subclass sets `parameters_per_element`, or computes it, and defines `distribution(*parameters)`. One whose
     parameters are not so many for each element of the event overrides `units`, `units_on_grid` and `parameters`.
+
+        @keras.saving.register_keras_serializable("my_package")
+        class Exponential(keras_vae.layers.DistributionLayer):
+            def distribution(self, log_rate):  # [B, *event]
+                rate = ops.exp(log_rate)
+                return tfp.distributions.Independent(tfp.distributions.Exponential(rate), len(self.event_shape))
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.

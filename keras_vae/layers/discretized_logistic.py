@@ -67,7 +67,7 @@ class DiscretizedLogisticDistribution(IndependentDistribution):
 
 
 def mean_and_variance(loc, log_scale, levels):
-    """Of the level x that a logistic variable is rounded to, exactly: about m, the level next to mu,
+    """The exact mean and variance of the level x that a logistic variable is rounded to: about m, the level next to mu,
 
         E[x - m]     = sum_{k >= m} P(x > k) - sum_{k < m} P(x <= k),
         E[(x - m)^2] = sum_{k >= m} (2 (k - m) + 1) P(x > k) + sum_{k < m} (2 (m - k) - 1) P(x <= k),
@@ -106,11 +106,15 @@ class DiscretizedLogistic(LocationScaleLayer):
         p(x) = prod_i [ F(b_i) - F(a_i) ],    F(v) = 1 / (1 + exp(-(v - mu_i) / s_i)),
         a_i, b_i = (x_i -+ 1/2) / (levels - 1)
 
-    x is whole numbers 0, ..., levels - 1, as image files hold them; mu and the `scale`'s sigma, which is s, are in
-    units in which these levels run from 0 to 1. What lies beyond the ends falls to the lowest and the highest level, so
-    that this is a probability, in nats, and never above 1: -log p / (D log 2) is bits per dimension with no correction.
+    x is whole numbers 0, ..., levels - 1, as image files hold them. In the units of mu and of the `scale`'s sigma,
+    which is s, these levels run from 0 to 1. What lies beyond the ends falls to the lowest and the highest level. So
+    this is a probability, never above 1: -log p / (D log 2) is bits per dimension with no correction.
     (Kingma et al., "Improving variational inference with inverse autoregressive flow", arXiv 1606.04934, appendix; and
     "PixelCNN++", arXiv 1701.05517.) Let the encoder start with `keras.layers.Rescaling(1 / 255)`.
+
+        encoder = keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), keras_vae.layers.IndependentNormal(8)])
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.DiscretizedLogistic((8, 8, 1))])
+        vae = keras_vae.VAE(encoder, decoder)  # of x in 0, 1, ..., 255
 
     Args:
         event_shape, activation, projection: as of `LocationScaleLayer`.

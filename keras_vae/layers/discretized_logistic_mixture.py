@@ -136,11 +136,15 @@ class DiscretizedLogisticMixture(DistributionLayer):
         p(x) = prod_pixels sum_k pi_k prod_c P(x_c; mu_kc(x_<c), s_kc),
         mu_kc(x_<c) = mu_kc + sum_{j < c} a_kcj (x_j / (levels - 1) - 1/2)
 
-    with P as of `DiscretizedLogistic`: several modes, and channels that go together (Salimans et al., "PixelCNN++",
-    arXiv 1701.05517, sections 2.1 and 2.2). mu is (1 + feature) / 2, so that a network starts at mid-grey, and a is
-    tanh(feature). The last axis of the event is the channels; x is whole numbers 0, ..., levels - 1. `mean()` is exact
-    for the first channel. Of a later one it is its mean given the earlier ones' means: exact where no draw meets the
-    range's ends, and off by a few levels where many do. Draws and log p have no such error.
+    with P as of `DiscretizedLogistic`. It has several modes, and channels that go together. (Salimans et al.,
+    "PixelCNN++", arXiv 1701.05517, sections 2.1 and 2.2.) A network starts at mid-grey: mu is (1 + feature) / 2. And a
+    is tanh(feature). The last axis of the event is the channels; x is whole numbers 0, ..., levels - 1. `mean()` is
+    exact for the first channel. Of a later one it is its mean given the earlier ones' means: exact where no draw meets
+    the range's ends, and off by a few levels where many do. Draws and log p have no such error.
+
+        likelihood = keras_vae.layers.DiscretizedLogisticMixture((8, 8, 3), components=5)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+        decoder(np.zeros((2, 4))).sample(seed=0)  # [2, 8, 8, 3], whole numbers from 0 to 255
 
     Args:
         event_shape: shape of one draw, the channels last: integers.

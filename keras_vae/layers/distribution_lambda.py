@@ -15,14 +15,16 @@ class DistributionLambda(LikelihoodLayer):
         @keras.saving.register_keras_serializable("my_package")
         def gamma(features):  # [B, 6]
             concentration, rate = keras.ops.split(keras.ops.softplus(features), 2, axis=-1)
-            return tfd.Independent(tfd.Gamma(concentration, rate), 1)  # batch [B], event [3]
+            gamma = tfp.distributions.Gamma(concentration, rate)
+            return tfp.distributions.Independent(gamma, 1)  # batch [B], event [3]
 
-        decoder = keras.Sequential([layers.Dense(64, "relu"), layers.Dense(6), DistributionLambda(gamma)])
+        likelihood = keras_vae.layers.DistributionLambda(gamma)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), layers.Dense(6), likelihood])
 
     The function stands for the projection of other layers' parameters to a distribution; whatever is learned stands in
-    the layers before it. It is saved by the name that it is registered under, and found by that name when it is loaded:
-    no code is in the file, none of the file's is run, and `safe_mode` stays on. That it is registered is asked for
-    here, not when a model that took a night to train is to be saved. Log-density, moments and draws are as good under
+    the layers before it. It is saved by the name that it is registered under, and found by that name when it is loaded.
+    No code is in the file, and `safe_mode` stays on. Whether it is registered is asked here, and not when a model that
+    took a night to train is to be saved. Log-density, moments and draws are as good under
     XLA, in float32 and at extreme features, as the family that is returned: keep parameters away from 0 and infinity.
 
     (`tfp.layers.DistributionLambda` pickles its function, and does not work with Keras 3.)

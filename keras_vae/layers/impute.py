@@ -8,6 +8,10 @@ from keras import ops
 class Impute(keras.layers.Layer):
     """Puts a number in place of NaN: the first layer of an encoder for data with missing entries (see `Masked`).
 
+        posterior = keras_vae.layers.IndependentNormal(4)
+        encoder = keras.Sequential([keras_vae.layers.Impute(), layers.Dense(64, "relu"), posterior])
+        encoder(np.where(x > 2.0, np.nan, x)).mean()  # finite
+
     Args:
         value: the number; 0, the default, is the mean of data that is standardised.
         mask: True to append, along the last axis, 1 for each entry that was observed and 0 for each that was not, so

@@ -35,7 +35,10 @@ class IndependentBernoulli(DistributionLayer):
 
     Appendix C.1 of Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). The logits, log(p / (1 - p)),
     are linear in the features. Data between 0 and 1 is scored as the expectation over a random binarisation with the
-    grey levels as probabilities; that is the usual binary cross-entropy, and not a density of grey levels.
+    grey levels as probabilities. That is the usual binary cross-entropy, and not a density of grey levels.
+
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentBernoulli((8, 8, 1))])
+        decoder(np.zeros((2, 4))).mean()  # the probability of a one, [2, 8, 8, 1]
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.

@@ -52,6 +52,8 @@ class IndependentBeta(DistributionLayer):
     rates and proportions", 2004; the squeeze that is advised for data with zeros and ones is Smithson & Verkuilen's,
     2006.) The concentrations a and b are softplus(features) + 0.05.
 
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentBeta(13)])
+
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
         projection: False to take the features as the concentrations before the softplus: all a, then all b. See

@@ -61,6 +61,9 @@ class IndependentCategorical(DistributionLayer):
     each level's probability; `DiscretizedLogistic` is for levels that are a scale, as of grey. `mean()` is that of the
     levels as numbers; for categories without an order, ask for `mode()`, or the `logits`.
 
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentCategorical(13, levels=5)])
+        decoder(np.zeros((2, 4))).mode()  # the likeliest level of each, [2, 13]
+
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
         levels: how many there are, an integer >= 2.

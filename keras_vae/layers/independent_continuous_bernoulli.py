@@ -51,11 +51,16 @@ class IndependentContinuousBernoulli(DistributionLayer):
 
         log p(x) = sum_i [ x_i l_i - log( (exp(l_i) - 1) / l_i ) ]
 
-    The logits l are linear in the features. With lambda = sigmoid(l) this is
-    C(lambda) lambda^x (1 - lambda)^(1 - x), the binary cross-entropy and the constant C that makes it a density of
-    grey levels (Loaiza-Ganem & Cunningham, "The continuous Bernoulli: fixing a pervasive error in variational
-    autoencoders", arXiv 1907.06845): without it, log p is off by log C >= log 2 a pixel, most where pixels are sure.
-    The mean is not lambda, but 1 / (1 - exp(-l)) - 1 / l.
+    The logits l are linear in the features. With lambda = sigmoid(l) the density of an element and its mean are
+
+        p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x),    E[x] = 1 / (1 - exp(-l)) - 1 / l
+
+    That is the binary cross-entropy, and the constant C that makes it a density of grey levels. Without it, log p is
+    off by log C >= log 2 a pixel, most where pixels are sure. (Loaiza-Ganem & Cunningham, "The continuous Bernoulli:
+    fixing a pervasive error in variational autoencoders", arXiv 1907.06845.) The mean is not lambda.
+
+        likelihood = keras_vae.layers.IndependentContinuousBernoulli((8, 8, 1))
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.

@@ -49,6 +49,9 @@ class IndependentLaplace(LocationScaleLayer):
     mean absolute error: mu is the median of x given z, as a Gaussian's is its mean. The `scale`'s sigma is b, the mean
     absolute deviation; the standard deviation is sqrt(2) b. See `LocationScaleLayer` for the arguments.
 
+        likelihood = keras_vae.layers.IndependentLaplace(13, scale=keras_vae.scales.Shared())
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 

@@ -54,6 +54,9 @@ class IndependentLogistic(LocationScaleLayer):
     Its cdf is the sigmoid, which is why images are often given a discretised one: see `DiscretizedLogistic`. The
     `scale`'s sigma is s; the standard deviation is pi s / sqrt(3). See `LocationScaleLayer` for the arguments.
 
+        likelihood = keras_vae.layers.IndependentLogistic(13, scale=keras_vae.scales.Shared())
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 

@@ -59,12 +59,17 @@ class IndependentNegativeBinomial(LocationScaleLayer):
         log p(x) = sum_i [ log G(x_i + n_i) - log G(n_i) - log x_i! + n_i log(n_i / (n_i + mu_i))
                            + x_i log(mu_i / (n_i + mu_i)) ],    n = 1 / sigma^2, G the gamma function
 
-    It is a Poisson count whose rate is Gamma distributed, with mean mu and standard deviation sigma mu; so its variance
-    is mu + sigma^2 mu^2, and at sigma -> 0 it is the Poisson distribution. log mu is linear in the features, up to 30.
-    The `scale` says where sigma comes from: `PerDimension()` is one for each gene, as is usual in single-cell work
-    (Lopez et al., "Deep generative modeling for single-cell transcriptomics", 2018, whose inverse dispersion theta is
-    n), `Shared()` one for all, `PerElement()` the network's. See `LocationScaleLayer` for the arguments; `activation`
-    is of log mu.
+    It is a Poisson count whose rate is Gamma distributed, with mean mu and standard deviation sigma mu. So its variance
+    is mu + sigma^2 mu^2, and at sigma -> 0 it is the Poisson distribution. The network gives log mu, up to 30.
+
+    The `scale` says where sigma comes from: `PerDimension()` is one for each gene, `Shared()` one for all,
+    `PerElement()` the network's. One for each gene is usual in single-cell work. (Lopez et al., "Deep generative
+    modeling for single-cell transcriptomics", 2018, whose inverse dispersion theta is n.) See `LocationScaleLayer` for
+    the arguments; `activation` is of log mu.
+
+        scale = keras_vae.scales.PerDimension()  # a dispersion for each gene
+        likelihood = keras_vae.layers.IndependentNegativeBinomial(13, scale=scale)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
 
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.

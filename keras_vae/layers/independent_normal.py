@@ -72,6 +72,10 @@ class IndependentNormal(LocationScaleLayer):
     Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). With a fixed sigma it is the squared error; see
     `LocationScaleLayer` for the arguments, and where mu and sigma come from.
 
+        encoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(4)])
+        posterior = encoder(x)
+        posterior.mean(), posterior.stddev(), posterior.sample(seed=0)  # each [64, 4]
+
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 

@@ -42,6 +42,9 @@ class IndependentPoisson(DistributionLayer):
     log r, the log of the mean, is linear in the features, up to 30. The variance is the mean: where counts scatter more
     than that, as most do, use `IndependentNegativeBinomial`.
 
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentPoisson(13)])
+        decoder(np.zeros((64, 4))).log_prob(counts)  # [64], nats
+
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
         projection: False to take the features as log r. See `DistributionLayer`.

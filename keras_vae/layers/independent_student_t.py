@@ -36,8 +36,11 @@ class IndependentStudentTDistribution(IndependentDistribution):
         super().__init__(elements, event_ndims, name, df=df, loc=loc, log_scale=log_scale)
 
     def best_log_scale(self, x, mean):
-        """log sigma at which x is likeliest, with `mean` over all that shares it: sigma^2 = mean w (x - mu)^2, with
-        w = (nu + 1) / (nu + (x - mu)^2 / sigma^2), which outliers make small.
+        """log sigma at which x is likeliest, with `mean` over all that shares it.
+
+            sigma^2 = mean w (x - mu)^2,    w = (nu + 1) / (nu + (x - mu)^2 / sigma^2)
+
+        Outliers make w small.
         """
         square = ops.square(ops.clip(x - self.loc, -1e18, 1e18))  # finite
         df = ops.stop_gradient(self.df)
@@ -58,6 +61,9 @@ class IndependentStudentT(LocationScaleLayer):
     An error e costs (nu + 1) log |e|, so that one absurd value hardly moves mu. At nu -> infinity it is the Gaussian.
     (Lange, Little & Taylor, "Robust statistical modeling using the t distribution", JASA 84, 1989.) The `scale`'s sigma
     is sigma; the standard deviation is sigma sqrt(nu / (nu - 2)) for nu > 2, and else infinite.
+
+        likelihood = keras_vae.layers.IndependentStudentT(13, scale=keras_vae.scales.Shared())
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
 
     Args:
         event_shape, scale, activation, projection: as of `LocationScaleLayer`.

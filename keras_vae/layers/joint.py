@@ -65,6 +65,10 @@ class Joint(LikelihoodLayer):
     For data that is a dictionary, `{"age": [B], "image": [B, 28, 28, 1]}`: each part is scored in nats by its own
     family, which is all that weighs them against each other.
 
+        parts = {"age": keras_vae.layers.IndependentNormal(1), "smokes": keras_vae.layers.IndependentBernoulli(1)}
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.Joint(parts)])
+        decoder(np.zeros((2, 4))).mean()  # {"age": [2, 1], "smokes": [2, 1]}
+
     Args:
         likelihoods: a dictionary of distribution layers, with the keys of x. Each projects the same features.
 

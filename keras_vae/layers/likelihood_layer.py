@@ -13,6 +13,13 @@ class LikelihoodLayer(keras.layers.Layer):
     `DistributionLayer` is the kind that projects features to parameters. `WrapperLayer` changes another's distribution.
 
     A subclass has `event_shape` at the latest when it is built, and defines `call(features, training=None)`.
+
+        @keras.saving.register_keras_serializable("my_package")
+        class StandardCauchy(keras_vae.layers.LikelihoodLayer):
+            event_shape = (4,)
+
+            def call(self, features, training=None):  # the features are the locations
+                return tfp.distributions.Independent(tfp.distributions.Cauchy(features, 1.0), 1)
     """
 
     def learned_values(self):
@@ -43,9 +50,9 @@ class WrapperLayer(LikelihoodLayer):
     """A layer that changes what another layer's distribution does, and leaves the rest to it: `Masked` is one.
 
         @keras.saving.register_keras_serializable("my_package")
-        class Tempered(keras_vae.layers.WrapperLayer):
+        class Scaled(keras_vae.layers.WrapperLayer):
             def wrap(self, distribution):
-                return TemperedDistribution(distribution)
+                return tfp.distributions.TransformedDistribution(distribution, tfp.bijectors.Scale(0.5))
 
     A subclass defines `wrap(distribution)`.
 

@@ -15,6 +15,9 @@ class LocationScaleLayer(DistributionLayer):
     `with_scale`. For `scale=Optimal()` the distribution has `best_log_scale(x, mean)`. A family with parameters beside
     the two sets `extra_parameters_per_element`, their number: `with_scale` takes them after the location.
 
+        means_in_0_to_1 = keras_vae.layers.IndependentNormal((8, 8, 1), scale=0.1, activation="sigmoid")
+        means_in_0_to_1(np.zeros((2, 64))).stddev()  # 0.1, [2, 8, 8, 1]
+
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
         scale: where sigma comes from: a `keras_vae.scales` object, or a number for a sigma that is known and fixed.

@@ -43,8 +43,8 @@ class Masked(WrapperLayer):
     Exact, and not an imputation: with independent elements the others' factors integrate to 1. The encoder needs
     numbers: let it start with `keras_vae.layers.Impute()`. An example of which nothing was observed is refused.
 
-        encoder = keras.Sequential([Impute(), keras.layers.Dense(64, "relu"), IndependentNormal(4)])
-        decoder = keras.Sequential([keras.layers.Dense(64, "relu"), Masked(IndependentNormal(13))])
+        likelihood = keras_vae.layers.Masked(keras_vae.layers.IndependentNormal(13))
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
 
     Args:
         likelihood: a distribution layer of independent elements, such as `IndependentNormal(13)`; it is kept as

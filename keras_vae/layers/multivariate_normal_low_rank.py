@@ -22,8 +22,8 @@ LOG_2PI = math.log(2.0 * math.pi)
 class MultivariateNormalLowRankDistribution(tfd.Distribution):
     """N(mu, diag(sigma^2) + F F').
 
-    With A = F / sigma and u = (x - mu) / sigma, the integral over w, a Gaussian one, is its integrand's maximum over
-    the root of a determinant (Woodbury's identity and the determinant lemma in one):
+    With A = F / sigma and u = (x - mu) / sigma, the density is a Gaussian integral over w. It is the integrand's
+    maximum over the root of a determinant (Woodbury's identity and the determinant lemma in one):
 
         log p(x) = max_w log p(x, w) + R/2 log(2 pi) - 1/2 log det(I + A'A)
         log p(x, w) = -1/2 |u - A w|^2 - 1/2 |w|^2 - sum_i log sigma_i - (D + R) / 2 log(2 pi)
@@ -138,12 +138,15 @@ class MultivariateNormalLowRank(LocationScaleLayer):
         x = mu + F w + sigma e,    w ~ N(0, I_R),    e ~ N(0, I_D)
 
     Factor analysis whose every parameter may be a function of the features: correlations of images and long vectors for
-    R numbers an element, where a full covariance takes D / 2. As a likelihood, noise that neighbouring pixels share; as
-    a posterior, R directions in which the latent is uncertain together. mu and F are linear in the features, sigma is
-    the `scale`'s: the standard deviation of an element that the factors leave. See
+    R numbers an element, where a full covariance takes D / 2. As a likelihood it is noise that neighbouring pixels
+    share. As a posterior it has R directions in which the latent is uncertain together. The network gives mu and F.
+    The `scale` gives sigma, the standard deviation of an element that the factors leave. See
     `MultivariateNormalLowRankDistribution` for the density.
     (Monteiro et al., "Stochastic segmentation networks", NeurIPS 2020, for images; Ong, Nott & Smith, "Gaussian
     variational approximation with a factor covariance structure", JCGS 27, 2018, for posteriors.)
+
+        likelihood = keras_vae.layers.MultivariateNormalLowRank((8, 8, 1), rank=3)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
 
     Args:
         event_shape, scale, activation, projection: as of `LocationScaleLayer`. With `projection=False` the features are

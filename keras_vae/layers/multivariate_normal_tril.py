@@ -95,8 +95,11 @@ class MultivariateNormalTriL(DistributionLayer):
     The full-covariance posterior of section 2.5.1 of Kingma & Welling, "An Introduction to Variational Autoencoders"
     (arXiv 1906.02691, algorithm 2), and a likelihood of correlated real numbers. As there, the entries below L's
     diagonal are linear in the features; on it, L_ii^2 = exp(raw) + floor^2. L_ii is the standard deviation of x_i that
-    x_1, ..., x_{i-1} leave. (Were a row of L measured in its L_ii, its entries would have to grow as that shrinks: just
-    where x is nearly determined by less, which is what a covariance is for.)
+    x_1, ..., x_{i-1} leave. (A row of L is not measured in its L_ii: its entries would have to grow as that shrinks,
+    just where x is nearly determined by less.)
+
+        encoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.MultivariateNormalTriL(4)])
+        encoder(x).covariance()  # [64, 4, 4]
 
     Args:
         event_shape: D, the size of one draw, a vector: an integer, or a tuple of one.

@@ -74,6 +74,10 @@ class ZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
     modeling for single-cell transcriptomics", 2018.) See `IndependentNegativeBinomial`, also for the arguments; with
     `projection=False` the features are all log mu, then all log(pi / (1 - pi)), then (with `PerElement`) log sigma^2.
 
+        scale = keras_vae.scales.PerDimension()
+        likelihood = keras_vae.layers.ZeroInflatedNegativeBinomial(13, scale=scale)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+
     Returns:
         When called on `[B, *features]`: a `tfd.Independent` of batch `[B]` and event `event_shape`.
 

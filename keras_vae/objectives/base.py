@@ -20,6 +20,15 @@ class Objective:
 
     A subclass defines `weights`, `__call__`, `elbo` and `get_config`, and is registered with Keras to be saved.
 
+        @keras.saving.register_keras_serializable("my_package")
+        class Halved(keras_vae.objectives.ELBO):
+            @property
+            def weights(self):
+                return {"nll": 0.5, "kl": self.beta}
+
+
+        vae = keras_vae.VAE(vae.encoder, vae.decoder, objective=Halved())
+
     Args:
         num_samples: how many draws of the latent an example, the L of equation 8 of AEVB (arXiv 1312.6114).
 

@@ -15,6 +15,10 @@ class ELBO(Objective):
     with the expectation as the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered,
     and else the mean of log q(z|x) - log p(z) over the same draws.
 
+        warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=1000, end_learning_rate=1.0)
+        objective = keras_vae.objectives.ELBO(beta=warm_up)
+        vae = keras_vae.VAE(vae.encoder, vae.decoder, objective=objective)
+
     Args:
         beta: weight of the KL, a number >= 0 or a `keras.optimizers.schedules.LearningRateSchedule` of the optimizer's
             iterations; outside training a schedule's final value counts. 1 is the bound itself; else beta-VAE (Higgins

@@ -13,6 +13,9 @@ from keras_vae.backend import tfd
 class ForwardPass:
     """One pass of a batch of B examples through a VAE, with S draws of the latent for each.
 
+        forward = vae.forward_pass(x, seed=np.array([0, 1], "int32"))
+        forward.likelihood.log_prob(forward.x)  # [S, B], nats
+
     Attributes:
         x: what the likelihood scores, `[B, *event]`.
         posterior: q(z|x), batch `[B]`.

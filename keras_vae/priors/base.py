@@ -13,6 +13,15 @@ class Prior(keras.layers.Layer):
     A subclass defines `distribution()`; weights it owns are created in `build(event_shape)`, which starts with
     `super().build(event_shape)`.
 
+        @keras.saving.register_keras_serializable("my_package")
+        class LearnedMean(keras_vae.priors.Prior):
+            def build(self, event_shape):
+                super().build(event_shape)
+                self.mean = self.add_weight(shape=event_shape, name="mean")
+
+            def distribution(self):
+                return tfp.distributions.Independent(tfp.distributions.Normal(self.mean, 1.0), len(self.latent_shape))
+
     Args:
         event_shape: shape of one latent: an integer, or integers. None, the default, takes the posterior's.
 

@@ -11,6 +11,9 @@ from keras_vae.priors.base import Prior
 class StandardNormal(Prior):
     """p(z) = N(0, I), as in section 3 of Kingma & Welling (arXiv 1312.6114).
 
+        prior = keras_vae.priors.StandardNormal(4)
+        prior().sample(3, seed=0)  # [3, 4]
+
     Args:
         event_shape: shape of one latent: an integer, or integers. None, the default, takes the posterior's.
 

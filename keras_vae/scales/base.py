@@ -19,6 +19,14 @@ class Scale(keras.layers.Layer):
     """Base class. A subclass gives `log_scale`, and `parameters_per_element` if it wants features of the network's.
 
     `build(event_shape)` creates what weights it owns.
+
+        @keras.saving.register_keras_serializable("my_package")
+        class Halved(keras_vae.scales.PerElement):
+            def log_scale(self, features=None):
+                return super().log_scale(features) + np.log(0.5)
+
+
+        keras_vae.layers.IndependentNormal(13, scale=Halved())
     """
 
     parameters_per_element = 0  # numbers that it takes from the network, an element of the event
@@ -132,7 +140,7 @@ class FreeScale(LearnedScale):
 
 
 def kept_axes(event_shape, axis):
-    """Of the event's axes those that `axis` names, counted from the front, in order."""
+    """The event's axes that `axis` names, counted from the front, in order."""
     axes = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
     return sorted(each % len(event_shape) for each in axes)
 

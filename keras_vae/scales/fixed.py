@@ -11,6 +11,9 @@ from keras_vae.scales.base import Scale, check_sigma
 class Fixed(Scale):
     """A sigma that is known and not learned. With it, maximising the likelihood is minimising squared error.
 
+        likelihood = keras_vae.layers.IndependentNormal(13, scale=keras_vae.scales.Fixed(0.1))  # or scale=0.1
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+
     Args:
         value: sigma, a positive finite number.
 

@@ -19,6 +19,11 @@ class Optimal(LearnedScale):
 
     On several devices each replica's share has a sigma of its own, as a batch's statistics do in Keras.
 
+        scale = keras_vae.scales.Optimal()
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(13, scale=scale)])
+        decoder.build((None, 4))
+        scale.value()  # what training has left; 1 before any
+
     Args:
         floor: the smallest sigma, approached smoothly: sigma^2 = estimate + floor^2.
         axis: an axis of the event, or several, along which sigma varies: `axis=-1` for one sigma a channel. None, the

@@ -10,6 +10,9 @@ class PerElement(LearnedScale):
     """A sigma for each element that the network computes, as in appendix C.2 of AEVB (arXiv 1312.6114): the default.
 
     The network's output is log sigma^2 before the floor.
+
+        likelihood = keras_vae.layers.IndependentNormal(13, scale=keras_vae.scales.PerElement(floor=1e-2))
+        decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
     """
 
     parameters_per_element = 1

@@ -9,6 +9,11 @@ from keras_vae.scales.base import FreeScale, shape_along
 class Shared(FreeScale):
     """One learned sigma for the whole event: sigma-VAE's shared variance (arXiv 2006.13202).
 
+        scale = keras_vae.scales.Shared(initial=0.3)
+        decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(13, scale=scale)])
+        decoder.build((None, 4))
+        scale.value()  # 0.3, until it is trained
+
     Args:
         initial: sigma before training, above `floor`.
         floor: the smallest sigma, approached smoothly: sigma^2 = exp(raw) + floor^2.
