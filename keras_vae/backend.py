@@ -97,7 +97,7 @@ def _set(flag):
 def runs_eagerly():
     """Whether operations run one by one, here and now, as they are called: where a program may run in their place."""
     is_plain = tf.executing_eagerly() and not tf.config.functions_run_eagerly() and not compat.in_stateless_scope()
-    return is_plain and not getattr(_place, "is_uncompiled", False)
+    return is_plain and not compat.in_call() and not getattr(_place, "is_uncompiled", False)
 
 
 def traced(function, shape, dtype):

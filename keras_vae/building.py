@@ -1,5 +1,6 @@
 """What a model learns of x before it is trained: shapes and dtypes, what can be scored, and that its parts fit."""
 
+import inspect
 import types
 
 import keras
@@ -8,13 +9,14 @@ from keras import ops
 from keras_vae import backend, compat
 from keras_vae.data import contract, kinds
 from keras_vae.data.parts import pick
+from keras_vae.layers.fitted import fitted
 from keras_vae.objectives import ForwardPass
 
 
 class BuiltFromData(compat.Model):
     """A model with an encoder, a prior, a decoder and an objective that is built by the first x that it meets.
 
-    A subclass brings these, `forward_pass`, and a `seed_generator` of its noise.
+    A subclass brings these; `encode`, `decode` and `call`; and a `seed_generator` of its noise.
 
     Args:
         target: which part of x is scored: see `keras_vae.data.parts.pick`.
@@ -69,7 +71,12 @@ class BuiltFromData(compat.Model):
         self.built = True
 
     def _check_parts(self, x):
-        """A pass through the parts, one after another, to see that each gives what the next one takes."""
+        """A pass through the parts, one after another, to see that each gives what the next one takes.
+
+        A subclass whose `encode` or `decode` takes more than x or z sees to that itself.
+        """
+        if not (takes_one(self.encode) and takes_one(self.decode)):
+            return
         posterior = contract.check_distribution("encoder", self.encode(x, training=True))
         contract.check_reparameterized(posterior)
         if not self.prior.built:
@@ -79,7 +86,9 @@ class BuiltFromData(compat.Model):
         likelihood = contract.check_distribution("decoder", self.decode(z[0], training=True))
         self.known.support = getattr(likelihood, "support", None)
         self.known.event_shape = static_event_shape(likelihood)
-        forward = ForwardPass(self.target_of(x), posterior, z, self.decode(z, training=True), prior)
+        target = self.target_of(x)
+        contract.check_fits(compat.layers_of(self.decoder), fitted(likelihood, target)[1])
+        forward = ForwardPass(target, posterior, z, self.decode(z, training=True), prior)
         contract.check_terms(self.objective, self.objective(forward))
 
     def target_of(self, x):
@@ -101,6 +110,15 @@ class BuiltFromData(compat.Model):
         """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""
         seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
         return [backend.seed_for(seed, purpose) for purpose in purposes]
+
+
+def takes_one(method):
+    """Whether a method can be called with one argument, and `training`."""
+    try:
+        inspect.signature(method).bind(None, training=True)
+    except TypeError:
+        return False
+    return True
 
 
 def static_event_shape(distribution):

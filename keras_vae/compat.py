@@ -6,6 +6,7 @@ asserts. Another test calls each.
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
 
@@ -30,6 +31,16 @@ class Model(keras.Model):
     def _get_metrics_result_or_logs(self, logs):
         found = self.epoch_logs(logs)
         return super()._get_metrics_result_or_logs(logs) if found is None else found
+
+
+def in_call():
+    """Whether a Keras layer is being called, here and now: what is called within inherits whether it trains."""
+    return get_global_attribute("current_call_ctx") is not None
+
+
+def clear_losses(layer):
+    """Lets go of the losses that a layer, and all that are in it, added when they were called last."""
+    layer._clear_losses()
 
 
 def layers_of(layer, include_self=True):

@@ -56,7 +56,7 @@ class Persistent(keras.Model):
         Raises:
             ValueError: there is no such file, or a `.keras` file is not whole.
         """
-        if str(filepath).endswith(".keras"):
+        if str(filepath).endswith(".keras") and is_local_file(filepath):
             check_file(filepath)
         return super().load_weights(filepath, *args, **kwargs)
 
@@ -74,8 +74,14 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         ValueError: there is no such file; it is no `.keras` file, was cut off, or a part of it is damaged; or it was
             saved by a newer version of this library.
     """
-    check_file(filepath)
+    if is_local_file(filepath):
+        check_file(filepath)
     return keras.saving.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
+
+
+def is_local_file(filepath):
+    """Whether a path is to be a file on this machine: neither remote, nor a folder that Keras unpacked a model to."""
+    return "://" not in str(filepath) and not os.path.isfile(os.path.join(os.fspath(filepath), "config.json"))
 
 
 def check_file(filepath):

@@ -1,5 +1,7 @@
 """How a model of weighted terms trains through Keras: `compile`, `fit`, `evaluate`, `summary`."""
 
+import contextlib
+
 import keras
 
 from keras_vae import compat
@@ -56,7 +58,7 @@ class Trainer(TermModel):
         with self.distribute_strategy.scope():
             super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
         self.engine.adapt_optimizer()
-        self.engine.queries.forget()
+        self.engine.forget_programs()
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -120,8 +122,10 @@ class Trainer(TermModel):
                 parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
                 validation = dict(zip(PARTS, parts, strict=True), steps=validation_steps)
                 feeds.append(self._feed(validation, check, "validation x", validation_batch_size or batch_size))
-            self._show_data(callbacks, feeds)
-            with self.engine.feeding(feeds, callbacks, shuffle=shuffle):
+            with (
+                shown_to(callbacks, [(feed.given["x"], feed.given.get("y")) for feed in feeds]),
+                self.engine.feeding(feeds, callbacks, shuffle=shuffle),
+            ):
                 if given["validation_data"] is not None:
                     given["validation_steps"] = validation["steps"]
                     given["validation_data"] = tuple(validation[part] for part in PARTS)
@@ -248,13 +252,19 @@ class Trainer(TermModel):
             self.jit_compile = best
             self.train_function = self.test_function = self.predict_function = None
 
-    def _show_data(self, callbacks, feeds):
-        """Hands the data, as `fit` was given it, to callbacks that look at examples."""
-        training, *validation = [(feed.given["x"], feed.given.get("y")) for feed in feeds]
-        callbacks = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
-        for each in keras.tree.flatten(callbacks) if callbacks is not None else ():
-            if hasattr(each, "on_fit_data"):
-                each.on_fit_data(training, *validation)
+
+@contextlib.contextmanager
+def shown_to(callbacks, data):
+    """Within, callbacks that look at examples have the data of `fit`, `(x, y)`: to train on, and to validate on."""
+    listed = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    looking = [each for each in keras.tree.flatten(listed or []) if hasattr(each, "on_fit_data")]
+    try:
+        for each in looking:
+            each.on_fit_data(*data)
+        yield
+    finally:
+        for each in looking:
+            each.on_fit_data(None)
 
 
 def arguments_of_keras(given):

@@ -92,7 +92,7 @@ def test_log_likelihood_is_traced_once_for_any_number_of_samples():
     vae, _ = trained(epochs=1)
     for num_samples in (50, 500, 5000, 777):
         vae.log_likelihood(X, num_samples=num_samples, batch_size=25, verbose=0)
-    (sampler,) = vae.log_likelihood_estimator.samplers.values()
+    (sampler,) = vae.engine.samplers.values()
     assert sampler.predict_function.program.experimental_get_tracing_count() == 1
 
 

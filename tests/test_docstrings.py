@@ -94,7 +94,7 @@ def paragraphs(docstring):
     """The prose of a docstring: paragraphs and items of lists, without formulas, code and sections."""
     found = [""]
     for line in without_sections(docstring):
-        if not line or INDENTED.match(line):
+        if not line or INDENTED.match(line) or line.startswith("|"):  # a gap, a formula, or a row of a table
             found.append("")
             continue
         if line.startswith("- "):

@@ -34,7 +34,7 @@ ARROWS = {
     "objectives": {"backend", "checks", "reprs"},
     "engine": {"data", "backend", "checks", "compat"},
     "evaluation": {"engine", "data", "backend", "checks", "compat"},
-    "building": {"objectives", "data", "backend", "compat"},
+    "building": {"objectives", "layers", "data", "backend", "compat"},
     "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
     "trainer": {"terms", "engine", "data", "checks", "compat"},
     "persistence": {"version"},

@@ -1,5 +1,8 @@
 """What only looks at a model leaves it as it is: properties, which Keras evaluates when it saves, and scores."""
 
+import contextlib
+
+import checks
 import keras
 import numpy as np
 import pytest
@@ -168,3 +171,119 @@ def test_a_wrapper_of_one_s_own_is_a_part_of_a_joint_and_a_likelihood():
     assert "image_sigma" in history
     (found,) = layers.likelihood_layer.likelihood_layers(vae.decoder)
     assert found is joint
+
+
+# Queries run as programs.
+
+
+def two_inputs_vae():
+    inputs = [keras.Input((8, 8, 1)), keras.Input((2,))]
+    features = keras.layers.Concatenate()([keras.layers.Flatten()(inputs[0]), inputs[1]])
+    hidden = keras.layers.Dense(4, activity_regularizer="l2")(features)
+    encoder = keras.Model(inputs, layers.IndependentNormal(2)(hidden))
+    vae = keras_vae.VAE(encoder, keras.Sequential([layers.IndependentNormal((8, 8, 1))]), seed=0)
+    vae.build([(None, 8, 8, 1), (None, 2)])
+    return vae
+
+
+def test_lists_tuples_and_sparse_parts_are_answered_alike():
+    vae, other = two_inputs_vae(), np.eye(2, dtype="float32")[np.arange(32) % 2]
+    expected = vae.encode([X, other]).mean()
+    for x in ((X, other), [X, tf.constant(other)]):
+        np.testing.assert_array_equal(vae.encode(x).mean(), expected)
+    with checks.uncompiled():
+        np.testing.assert_allclose(vae.encode([X, other]).mean(), expected, rtol=1e-5)
+
+
+def test_of_any_number_of_rows_the_answer_is_that_of_each_row():
+    vae = fitted_vae()
+    whole = vae.reconstruct(X)
+    for rows in (1, 5, 32):
+        np.testing.assert_allclose(vae.reconstruct(X[:rows]), whole[:rows], rtol=1e-5, atol=1e-6)
+        assert vae.encode(X[:rows]).batch_shape == (rows,) and vae.decode(np.zeros((rows, 3))).batch_shape == (rows,)
+    assert vae.decode(np.zeros((2, 5, 3), "float32")).batch_shape == (2, 5)
+    assert len(vae.engine.queries) <= 5
+
+
+def test_gradients_pass_through_a_query():
+    vae = fitted_vae()
+    z = tf.Variable(np.ones((2, 3), "float32"))
+    gradients = []
+    for context in (contextlib.nullcontext(), checks.uncompiled()):
+        with context, tf.GradientTape() as tape:
+            value = tf.reduce_sum(vae.decode(z).mean())
+        gradients.append(tape.gradient(value, z))
+    np.testing.assert_allclose(*gradients, rtol=1e-5)
+    assert np.abs(gradients[0]).max() > 0
+
+
+def test_weights_that_change_are_seen():
+    vae, other = fitted_vae(), gaussian_vae(units=4, seed=5, scale=scales.Optimal())
+    other.build((None, 8, 8, 1))
+    z = np.ones((2, 3), "float32")
+    before = vae.decode(z).mean().numpy()
+    vae.decoder.set_weights(other.decoder.get_weights())
+    assert (before != vae.decode(z).mean().numpy()).any()
+    np.testing.assert_allclose(vae.decode(z).mean(), other.decode(z).mean(), rtol=1e-6)
+
+
+def test_within_another_model_s_call_a_query_trains_as_the_call_does_and_leaves_its_losses():
+    vae = two_inputs_vae()
+
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.vae = vae
+
+        def call(self, x, training=None):
+            return self.vae.encode(x).mean()
+
+    outer, x = Outer(), [X, np.zeros((32, 2), "float32")]
+    outer(x, training=True)
+    assert len(outer.losses) == 1 and float(outer.losses[0]) > 0  # the regularizer's
+    vae.encode(x)
+    vae(x)
+    assert all(np.isfinite(float(loss)) for loss in vae.losses)
+
+
+def test_seeds_are_kept_apart_and_repeat():
+    vae = fitted_vae()
+    one, same, other = (vae.generate(3, seed=seed).numpy() for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any() and (vae.generate(3).numpy() != vae.generate(3).numpy()).any()
+
+
+class Scaled(layers.WrapperLayer):
+    """A wrapper around whose distribution nobody sees."""
+
+    def wrap(self, distribution):
+        return keras_vae.backend.tfp.distributions.TransformedDistribution(
+            distribution, keras_vae.backend.tfp.bijectors.Scale(2.0)
+        )
+
+
+def test_a_fitted_sigma_that_a_wrapper_hides_is_refused():
+    wrapped = Scaled(layers.IndependentNormal(3, scale=scales.Optimal()))
+    vae = keras_vae.VAE(keras.Sequential([layers.IndependentNormal(2)]), keras.Sequential([wrapped]))
+    with pytest.raises(
+        ValueError, match=r"to say what Optimal\(\) of the layer .* is fitted to.*Define `fitted_to\(x\)`"
+    ):
+        vae.build((None, 3))
+
+
+def test_a_subclass_may_decode_with_more_than_z():
+    class Shifted(keras_vae.VAE):
+        def decode(self, z, shift, training=None):
+            return super().decode(z + shift, training=training)
+
+        def forward_pass(self, x, seed, training=None):
+            posterior = self.encode(x, training=training)
+            z = posterior.sample(1, seed=seed)
+            return keras_vae.objectives.ForwardPass(
+                self.target_of(x), posterior, z, self.decode(z, 1.0, training=training), self.prior()
+            )
+
+    like = gaussian_vae(units=4)
+    vae = Shifted(like.encoder, like.decoder, prior=keras_vae.priors.StandardNormal(3), seed=0)
+    vae.compile("adam", jit_compile=False)
+    assert np.isfinite(vae.fit(X, verbose=0).history["loss"]).all()

@@ -1,4 +1,4 @@
-"""Warns, once and in words, of what goes wrong while a VAE trains."""
+"""A callback that warns, once and in words, of what goes wrong while a VAE trains."""
 
 import math
 import warnings
@@ -27,10 +27,10 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
     - **A variance at its floor**: for most of the examples, sigma of some elements of x is within a tenth of its floor.
       That alone keeps the negative log-likelihood from going to minus infinity.
     - **KL exploding**: over an epoch the KL is above `max_kl` nats a latent, and was lower before.
-    - **A term that is not finite**: which one, in which batch, and which layer's output was the first, or whether it
-      was a gradient of the batch before. To tell, copies are kept of weights and optimizer as they were before the last
-      two blocks of batches, and the blocks are run again. Not so in eager mode, on several devices, or with a step of
-      one's own: there the term alone is named.
+    - **A term that is not finite**: it says which term, in which batch, and which layer's output was the first. Or it
+      says that it was a gradient of the batch before. To tell, it keeps copies of weights and optimizer as they were
+      before the last two blocks of batches, and runs the blocks again. In eager mode, on several devices, or with a
+      step of one's own, it names the term alone.
 
         vae.fit(x, epochs=1, callbacks=[keras_vae.callbacks.CollapseAlarm()])
 
@@ -111,7 +111,7 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
                 self._check_sigma(latents)
 
     def _explain(self, found):
-        """Warns of what is not finite: of where it came from, or of what was found without."""
+        """Warns of what is not finite, and of where it came from; if that is not known, of what was `found`."""
         if "not finite" in self._given:
             return
         with warn_instead("CollapseAlarm", "run the last batches again"):

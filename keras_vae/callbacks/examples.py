@@ -85,8 +85,8 @@ class Watching:
     fit_data = None
 
     def on_fit_data(self, training, validation=None):
-        """Called by `VAE.fit`, before it begins, with the data that it was given: `(x, y)` each."""
-        self.fit_data = FitData(training, validation)
+        """Called by `VAE.fit` with the data that it was given, `(x, y)` each, before it begins; and with None after."""
+        self.fit_data = None if training is None else FitData(training, validation)
 
     def find_examples(self):
         """Looks for examples, and hands them to `look_at`, if there are some by now."""
@@ -94,10 +94,6 @@ class Watching:
         x, labels = examples_for(owner, self.model, self.examples, self.fit_data, self.labels)
         if x is not None:
             self.look_at(x, labels)
-
-    def on_train_end(self, logs=None):
-        self.fit_data = None
-        super().on_train_end(logs)
 
 
 def check_vae(owner, model):

@@ -1,4 +1,4 @@
-"""What a VAE makes of a few examples, as picture files."""
+"""A callback that writes what a VAE makes of a few examples, as picture files."""
 
 import keras
 
@@ -63,7 +63,6 @@ class Gallery(Watching, keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._epoch != self._drawn:  # the model as it ends
             self._draw()
-        super().on_train_end(logs)
 
     def _draw(self):
         epoch = self._drawn = self._epoch

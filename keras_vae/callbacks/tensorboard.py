@@ -1,4 +1,4 @@
-"""What a VAE learns, in TensorBoard."""
+"""A callback that shows what a VAE learns in TensorBoard."""
 
 import importlib.util
 import math
@@ -20,25 +20,25 @@ from keras_vae.objectives.base import Schedule, weight_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):
-    """`keras.callbacks.TensorBoard`, and beside it what one asks of a VAE while it trains.
+    """Writes what `keras.callbacks.TensorBoard` does, and beside it what one asks of a VAE while it trains.
 
-    Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time, and writes, to the run
+    Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time. It writes, to the run
     `train` unless another is named:
 
     - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl` and learned sigmas, for training and for
       validation. For both, `epoch_bits_per_dimension`, which is -ELBO / (D log 2) for an x of D numbers.
     - scalars of training: `weight/kl`, say, for each term whose weight follows a schedule; `training/gradient_norm`, of
       the loss on the examples; `training/examples_per_second`.
-    - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01;
-      `latent/mutual_information`, an estimate of I(x; z) in nats, at most the log of their number. Where sigma is a
-      function of z, `likelihood/stddev_mean`, `_min` and `_max`.
-    - images, in one group, `pictures/`: `reconstructions` beside the originals, `samples` of the prior, a `traversal`,
-      the `manifold` if there are two latents, and `sigma` where it varies over x. Each part of a `Joint`'s x has its
-      own: `pictures/samples/age`;
+    - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01; `latent/mutual_information`, an
+      estimate of I(x; z) in nats, at most the log of their number. Where sigma is a function of z,
+      `likelihood/stddev_mean`, `_min` and `_max`.
+    - images, in one group, `pictures/`: `reconstructions` beside the originals, `samples` of the prior, and a
+      `traversal`. If there are two latents, the `manifold`, and where sigma varies over x, `sigma`. Each part of a
+      `Joint`'s x has its own: `pictures/samples/age`.
     - histograms: `latent/kl`, of each unit in nats, averaged over the examples; `latent/mean` and `latent/stddev` of
-      q(z|x); `latent/aggregate_posterior`, draws of it for all examples, against `latent/prior`;
-    - the projector: the examples' posterior means, with labels and thumbnails, and their latest state alone;
-    - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for;
+      q(z|x). Draws of q(z|x) for all examples, `latent/aggregate_posterior`, stand against `latent/prior`.
+    - the projector: the examples' posterior means, with labels and thumbnails. It has their latest state alone.
+    - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for.
     - HParams: the configuration and `hparams`, by which runs are compared. For that, serve the folder above `log_dir`:
       `tensorboard --logdir logs` for runs in `logs/run_1` and so on.
 
@@ -176,7 +176,7 @@ class TensorBoard(Watching, compat.TensorBoard):
             super().on_train_end(logs)
 
     def _note_rate(self):
-        """Examples a second of the epoch's training, once, before validation begins."""
+        """Notes the examples a second of the epoch's training, once, before validation begins."""
         if self._began is not None and self._rate is None:
             self._rate = self.model.examples_seen() / (time.perf_counter() - self._began)
 
@@ -206,7 +206,7 @@ class TensorBoard(Watching, compat.TensorBoard):
                 tf.summary.scalar("epoch_bits_per_dimension", -logs["val_elbo"] * bits)
 
     def _write_latents(self, latents):
-        """Scalars, histograms and a table of the latents, into the writer that is the default."""
+        """Writes scalars, histograms and a table of the latents, into the writer that is the default."""
         if len(latents.mean) > 1:  # what one example has does not vary
             tf.summary.scalar("latent/active_units", (latents.activity > ACTIVE_ABOVE).sum())
             tf.summary.scalar("latent/mutual_information", self._views.inspector.mutual_information())
@@ -230,6 +230,6 @@ class TensorBoard(Watching, compat.TensorBoard):
 
 
 def dimensions(event_shape):
-    """How many numbers one x has that is scored."""
+    """How many numbers of one x are scored."""
     shapes = event_shape.values() if isinstance(event_shape, dict) else [event_shape]
     return sum(math.prod(shape) for shape in shapes)

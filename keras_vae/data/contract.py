@@ -41,6 +41,19 @@ def check_reparameterized(posterior):
         )
 
 
+def check_fits(layers, fits):
+    """Raises ValueError unless each scale of the layers that is fitted to data is among the `Fit`s."""
+    found = {id(fit.scale) for fit in fits}
+    for layer in layers:
+        scale = getattr(layer, "scale", None)
+        if getattr(scale, "is_fitted", False) and id(scale) not in found:
+            raise ValueError(
+                f"Expected the likelihood to say what {type(scale).__name__}() of the layer {layer.name!r} is fitted "
+                "to; received a distribution around it that does not. Define `fitted_to(x)` on that distribution, as "
+                "keras_vae.layers.Masked has it, or take another scale: Shared()."
+            )
+
+
 def check_prior(posterior, prior):
     """`prior`, if it is over the same latent as the posterior."""
     if not posterior.event_shape.is_compatible_with(prior.event_shape):

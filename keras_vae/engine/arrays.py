@@ -11,6 +11,9 @@ from keras_vae import compat
 from keras_vae.engine.blocks import Block
 from keras_vae.engine.orders import order_of
 
+# Where arrays stay.
+MEMORY = "CPU:0"
+
 # Bytes that a tensor's memory begins at a multiple of.
 ALIGNMENT = 64
 
@@ -22,7 +25,7 @@ WORTH_KEEPING = 2**26
 class ArrayBlocks(compat.DataAdapter):
     """Rows of a structure of arrays as blocks of batches, epoch after epoch: what Keras's trainer reads.
 
-    An element is a `Block`, gathered in one go while the one before is trained on; or a batch.
+    An element is a `Block`, gathered in one go, or a batch. A large one is gathered while the one before is used.
 
     Args:
         arrays: a structure of arrays `[N, ...]`.
@@ -49,7 +52,8 @@ class ArrayBlocks(compat.DataAdapter):
         continues=False,
         num_elements=None,
     ):
-        self.arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
+        with tf.device(MEMORY):
+            self.arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
         self.num_rows = int(keras.tree.flatten(self.arrays)[0].shape[0])
         self.rows_per_batch = batch_size
         self.batches_per_block = batches_per_block
@@ -83,7 +87,8 @@ class ArrayBlocks(compat.DataAdapter):
         if at in self._kept:
             return self._kept[at]
         element = self._batch(order, at) if self.batches_per_block is None else self._block(order, at)
-        if not self.shuffle and self._bytes() <= WORTH_KEEPING:
+        is_read_again = not self.shuffle and self.num_elements is None
+        if is_read_again and self._bytes() <= WORTH_KEEPING:
             self._kept[at] = element
         return element
 
@@ -101,7 +106,8 @@ class ArrayBlocks(compat.DataAdapter):
         return Block(batches, num_full, self._rows(order[None, whole:]) if ends else None)
 
     def _rows(self, numbers):
-        return keras.tree.map_structure(lambda array: tf.gather(array, numbers), self.arrays)
+        with tf.device(MEMORY):  # a GPU is given what a step takes, and not the arrays each time
+            return keras.tree.map_structure(lambda array: tf.gather(array, numbers), self.arrays)
 
     def _bytes(self):
         return sum(array.dtype.size * int(np.prod(array.shape)) for array in keras.tree.flatten(self.arrays))
@@ -128,7 +134,7 @@ def as_tensor(array):
     floatx = keras.config.floatx()
     if not isinstance(array, tf.Tensor):
         array = np.asarray(array)
-        dtype = np.dtype(floatx) if array.dtype.kind == "f" else array.dtype
+        dtype = np.dtype(floatx) if array.dtype.kind == "f" else array.dtype.newbyteorder("=")
         if dtype.kind in "fiu" and array.size:
             memory = np.empty(array.size * dtype.itemsize + ALIGNMENT, "uint8")
             start = -memory.ctypes.data % ALIGNMENT

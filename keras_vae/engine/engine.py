@@ -37,6 +37,7 @@ class Engine:
         self.is_replicated = backend.has_strategy()
         self.batches_done = 0
         self.queries = Queries(self._model)
+        self.samplers = {}  # of `log_likelihood`: see `keras_vae.evaluation.log_likelihood`
         self._usual_block = None  # how many batches a block had, as last chosen
         if self.is_replicated:
             replicas.check_strategy(model.distribute_strategy)
@@ -105,6 +106,11 @@ class Engine:
         """Raises ValueError if some variable of a built model was made outside its strategy's scope."""
         if self.is_replicated and self.model.built:
             replicas.check_made_in_scope(self.model)
+
+    def forget_programs(self):
+        """Lets go of programs that hold the layers as they were when traced, but for those of Keras."""
+        self.queries.forget()
+        self.samplers.clear()
 
     def may_ask(self):
         """Whether a query of the model, here and now, may run as a program of its own: see `queries`."""

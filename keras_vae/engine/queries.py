@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import backend, compat
 from keras_vae.backend import tfd
 from keras_vae.checks import check_seed
 
@@ -56,24 +56,31 @@ class Queries:
         model = self._model()
         fixed = {k: value for k, value in given.items() if isinstance(value, STATIC) and k not in ("seed", "num")}
         tensors = {name: value for name, value in given.items() if name not in fixed}
-        if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(tensors)):
+        arrays = [part for name, part in tensors.items() if name not in ("seed", "num")]
+        if not all(is_dense(leaf) for leaf in keras.tree.flatten(arrays)):
             return method(model, **given)
         if tensors.get("seed") is None:
             tensors.pop("seed", None)
         else:
             check_seed(tensors["seed"])
             tensors["seed"] = tf.constant(int(tensors["seed"]) % 2**62, tf.int64)  # all that counts of it
-        tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, tensors)
+        tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(keras.ops.convert_to_tensor, tensors))
         specs = keras.tree.map_structure(any_number_of_rows, tensors)
         kinds = tuple((path, spec.shape, spec.dtype) for path, spec in keras.tree.flatten_with_path(specs))
         # Whoever puts another network in a part's place is answered by that.
         parts = tuple(id(part) for part in (model.encoder, model.decoder, model.prior, model.objective))
         key = (method, tuple(fixed.items()), kinds, parts)
-        program = self._programs.pop(key, None) or Program(functools.partial(method, model, **fixed), specs)
+        program = self._programs.pop(key, None)
+        if program is None:
+            program = Program(functools.partial(method, model, **fixed), specs)
+            compat.clear_losses(model)  # those that layers added to a program
         self._programs[key] = program
         if len(self._programs) > MOST_PROGRAMS:
             self._programs.popitem(last=False)
         return program(tensors) if program.is_whole else method(model, **fixed, **tensors)
+
+    def __len__(self):
+        return len(self._programs)
 
     def forget(self):
         """Lets go of all programs: they hold layers as they were when traced."""
@@ -106,6 +113,11 @@ class Program:
 
     def __call__(self, tensors):
         return self._rebuild(iter(self._program(tensors)))
+
+
+def is_dense(leaf):
+    """Whether a part of an argument is an array or a tensor of numbers or text: not a number, sparse, or symbolic."""
+    return hasattr(leaf, "shape") and not isinstance(leaf, (keras.KerasTensor, tf.SparseTensor, tf.RaggedTensor))
 
 
 def any_number_of_rows(tensor):

@@ -1,4 +1,4 @@
-"""What a trained VAE is measured by, beyond its own loss."""
+"""Measures of a trained VAE, beyond its own loss."""
 
 from keras_vae.evaluation.latents import ACTIVE_ABOVE, activity, mutual_information, unit_kl
 from keras_vae.evaluation.log_likelihood import ImportanceSampler

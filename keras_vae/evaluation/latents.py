@@ -1,4 +1,4 @@
-"""What a VAE's latents are used for: how active each is, and how much all together say of x."""
+"""Measures of a VAE's latents: how active each is, and how much all together say of x."""
 
 from keras import ops
 
@@ -22,11 +22,11 @@ def activity(means):
 
 
 def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
-    """KL(q(u|x) || p(u)) of each latent u on its own, nats, `[N, *latent]`: of Gaussians with these moments.
+    """The KL(q(u|x) || p(u)) of each latent u on its own, in nats, `[N, *latent]`, for Gaussians with these moments.
 
         KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
 
-    Exact for Gaussians, and for independent ones a sum to the KL of all.
+    It is exact for Gaussians. For independent ones the sum over the latents is the KL of all.
 
         posterior = vae.encode(x)
         keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)  # [64, 4]
@@ -45,8 +45,8 @@ def mutual_information(posterior, z):
 
         I(x; z) ~= 1/N sum_n [ log q(z_n|x_n) - log 1/N sum_m q(z_n|x_m) ],    z_n ~ q(z|x_n)
 
-    Hoffman & Johnson, "ELBO surgery" (NIPS 2016 workshop): the mean KL is I(x; z) plus KL(q(z) || p(z)). The estimate
-    is biased downwards, as q(z) is of N examples and not of all.
+    The mean KL is I(x; z) plus KL(q(z) || p(z)) (Hoffman & Johnson, "ELBO surgery", NIPS 2016 workshop). The estimate
+    is biased downwards, as its q(z) is of N examples and not of all.
 
         posterior = vae.encode(x)
         keras_vae.evaluation.mutual_information(posterior, posterior.sample(seed=0))

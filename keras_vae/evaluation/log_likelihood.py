@@ -1,4 +1,4 @@
-"""The importance-sampled log-likelihood, streamed so that memory does not grow with the number of samples."""
+"""The importance-sampled log-likelihood, in memory that does not grow with the number of samples."""
 
 import weakref
 
@@ -20,9 +20,9 @@ STEP_ROWS = 2**18
 
 
 class LogLikelihood:
-    """Estimates log p(x) under a VAE, whatever the data: see `VAE.log_likelihood`.
+    """Estimates log p(x) under a VAE, for any kind of data: see `VAE.log_likelihood`.
 
-    For each number of draws that go through the decoder at once it keeps a program.
+    The engine keeps a program for each number of draws that go through the decoder at once.
 
     Args:
         vae: the `VAE`.
@@ -30,7 +30,6 @@ class LogLikelihood:
 
     def __init__(self, vae):
         self._vae = weakref.ref(vae)
-        self.samplers = {}
 
     def __call__(self, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
         vae = self._vae()
@@ -56,14 +55,15 @@ class LogLikelihood:
             return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
     def _sampler(self, block):
-        """The importance sampler of so many draws at once: made, and compiled, once."""
+        """The importance sampler of so many draws at once, which is made and compiled once."""
         vae = self._vae()
         jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
-        if (block, jit_compile) not in self.samplers:
+        samplers = vae.engine.samplers
+        if (block, jit_compile) not in samplers:
             with vae.distribute_strategy.scope():
-                self.samplers[block, jit_compile] = ImportanceSampler(vae, block)
-            self.samplers[block, jit_compile].jit_compile = jit_compile
-        return self.samplers[block, jit_compile]
+                samplers[block, jit_compile] = ImportanceSampler(vae, block)
+            samplers[block, jit_compile].jit_compile = jit_compile
+        return samplers[block, jit_compile]
 
 
 class ImportanceSampler(keras.Model):
@@ -71,9 +71,9 @@ class ImportanceSampler(keras.Model):
 
         log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
 
-    In expectation a lower bound, which tightens as S grows: Burda, Grosse & Salakhutdinov (arXiv 1509.00519), equation
-    8 and theorem 1. The encoder runs once an example; the draws go through the decoder in blocks, and only a running
-    maximum and sum of the weights is kept.
+    In expectation the estimate is a lower bound, which tightens as S grows (Burda, Grosse & Salakhutdinov, arXiv
+    1509.00519, equation 8 and theorem 1). The encoder runs once an example. The draws go through the decoder in blocks,
+    and only a running maximum and sum of the weights is kept.
 
         sampler = keras_vae.evaluation.ImportanceSampler(vae, block=100)
         sampler.restart(1000, seed=[0, 1])
@@ -159,6 +159,6 @@ def draws_at_once(batch_size):
 
 
 def draws_for(x, num_samples):
-    """The same where the batch size is known only when run: an int32 tensor, of at most the `num_samples` wanted."""
+    """How many draws make one block if the batch size is known only when run: int32, at most `num_samples`."""
     batch_size = ops.shape(keras.tree.flatten(x)[0])[0]
     return ops.minimum(ops.maximum(BLOCK_ROWS // ops.maximum(batch_size, 1), 1), num_samples)

@@ -1,4 +1,4 @@
-"""Distribution layers: features in, a TFP distribution out. Each comes last in an encoder or decoder."""
+"""Distribution layers, which turn features into a TFP distribution. Each comes last in an encoder or a decoder."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""What every distribution layer shares: from features to parameters of the event's shape."""
+"""The base class of the distribution layers, which turns features into parameters of the event's shape."""
 
 import math
 from typing import Any
@@ -12,32 +12,35 @@ from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
 
 class DistributionLayer(LikelihoodLayer):
-    """A Keras layer that projects features to the parameters of a TFP distribution, and returns that.
+    """A Keras layer that projects features to the parameters of a TFP distribution, and returns that distribution.
 
-    It is to a distribution what `Dense` is to a tensor, and comes last in a Sequential, functional or subclassed model.
-    Called on data it returns the distribution, with batch shape `[B]` and event shape `event_shape`; called on a
-    symbolic tensor it returns a symbolic tensor of the event's shape.
+    It is to a distribution what `Dense` is to a tensor. It comes last in a Sequential, functional or subclassed model.
+    Called on data, it returns the distribution, with batch shape `[B]` and event shape `event_shape`. Called on a
+    symbolic tensor, it returns a symbolic tensor of the event's shape.
 
-    Projection, of features `[B, *features]` to `parameters_per_element` numbers for each element of the event:
+    It projects features `[B, *features]` to `parameters_per_element` numbers for each element of the event:
 
-    - Where the features lie on the event's own grid, a Dense on the last axis: a 1x1 convolution. They do if
-      `features[:-1]` is `event_shape` without its last axis (a convolution's `(28, 28, 32)` for an image
-      `(28, 28, 1)`), or all of it (`(28, 28, 32)` for `(28, 28)`).
-    - Else: flatten, Dense, reshape.
+    - Features on the event's own grid go through a Dense on the last axis, that is, a 1x1 convolution. They lie on it
+      if `features[:-1]` is `event_shape` without its last axis, or all of it. A convolution's `(28, 28, 32)` lies on
+      the grid of an image `(28, 28, 1)`, and on that of `(28, 28)`.
+    - All other features are flattened, go through a Dense, and are reshaped.
 
-    The rule goes by shapes alone: a sequence `(16, 64)` into 16 latents lies on the grid, and gives each latent its own
+    The rule goes by shapes alone. A sequence `(16, 64)` into 16 latents lies on the grid, and gives each latent its own
     time step. Put a Flatten before the layer where that is not meant.
 
     Parameters are float32 (float64 under a float64 policy) whatever the mixed-precision policy.
 
-    A subclass sets `parameters_per_element`, or computes it, and defines `distribution(*parameters)`. One whose
-    parameters are not so many for each element of the event overrides `units`, `units_on_grid` and `parameters`.
+    A subclass sets `parameters_per_element`, or computes it, and defines `distribution(*parameters)`. If it does not
+    have that many parameters for each element of the event, it overrides `units`, `units_on_grid` and `parameters`.
 
         @keras.saving.register_keras_serializable("my_package")
         class Exponential(keras_vae.layers.DistributionLayer):
             def distribution(self, log_rate):  # [B, *event]
                 rate = ops.exp(log_rate)
                 return tfp.distributions.Independent(tfp.distributions.Exponential(rate), len(self.event_shape))
+
+        decoder = keras.Sequential([layers.Dense(64, "relu"), Exponential(13)])
+        decoder(np.zeros((2, 4))).sample(seed=0)  # [2, 13]
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
@@ -65,24 +68,24 @@ class DistributionLayer(LikelihoodLayer):
 
     @classmethod
     def params_size(cls, event_shape, **kwargs):
-        """How many features `projection=False` takes, for a layer made with these arguments."""
+        """The number of features that `projection=False` takes, for a layer made with these arguments."""
         return cls(event_shape, **kwargs).units()
 
     def units(self) -> int:
-        """How many features the event takes."""
+        """The number of features that the event takes."""
         return self.parameters_per_element * math.prod(self.event_shape)
 
     def units_on_grid(self, channels: int) -> int | None:
-        """How many features a cell of the event's grid takes that has so many channels; None where there is no grid."""
+        """The number of features for a cell of the event's grid of so many channels; None where there is no grid."""
         return self.parameters_per_element * channels
 
     def parameters(self, features) -> list[Any]:
-        """The distribution's parameters, tensors `[B, *event_shape]`, from features: flat, or on the grid."""
+        """The distribution's parameters, tensors `[B, *event_shape]`, from features that are flat or on the grid."""
         shape = (-1, *self.event_shape)
         return [ops.reshape(part, shape) for part in ops.split(features, self.parameters_per_element, axis=-1)]
 
     def distribution(self, *parameters) -> tfd.Distribution:
-        """The distribution with these parameters: see `parameters`."""
+        """The distribution with these parameters, which `parameters` returns."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 
     def build(self, input_shape):
@@ -113,7 +116,7 @@ class DistributionLayer(LikelihoodLayer):
                 )
 
     def projected(self, features):
-        """The features as `parameters` takes them: projected, unless they are that already; float32 or wider."""
+        """Projects the features, unless they are the parameters already, and casts them to float32 or wider."""
         if self._dense is not None:
             flat_features = features if self._on_grid else ops.reshape(features, (ops.shape(features)[0], -1))
             features = self._dense(flat_features)

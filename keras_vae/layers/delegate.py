@@ -1,13 +1,13 @@
-"""What distributions share that leave most of what they are asked to others."""
+"""The base class of distributions that pass most questions on to another distribution."""
 
 from keras_vae.backend import tfd
 
 
 class Delegate(tfd.Distribution):
-    """A distribution that leaves everything to another, but for what a subclass overrides.
+    """A distribution that passes every question on to another one, but for what a subclass overrides.
 
-    Three hooks say how an answer becomes this distribution's: `ask` whom, `of_events` for draws and moments, and
-    `of_batch` for densities and entropies.
+    A subclass changes the answers by three hooks. `ask` says which distribution is asked, `of_events` converts draws
+    and moments, and `of_batch` converts densities and entropies.
 
     Args:
         distribution: a `tfd.Distribution`.
@@ -29,28 +29,28 @@ class Delegate(tfd.Distribution):
 
     @property
     def distribution(self):
-        """What everything is left to."""
+        """The distribution that the questions are passed on to."""
         return self._distribution
 
     @property
     def support(self):
-        """What values are scored, where that is known: a `Support`."""
+        """The values that are scored, a `Support`, or None where that is not known."""
         return getattr(self._distribution, "support", None)
 
     def fitted_to(self, x):
-        """This distribution, with a sigma that is fitted to x, and the fits: see `keras_vae.layers.fitted`."""
+        """This distribution with its sigma fitted to x, and a list of the fits: see `keras_vae.layers.fitted`."""
         return self, []
 
     def ask(self, question):
-        """The answer to a question, a function of a distribution."""
+        """Asks the other distribution a question, which is a function of a distribution, and returns the answer."""
         return question(self._distribution)
 
     def of_events(self, answer, sample_shape=()):
-        """What an answer that is an event, or several of a `sample_shape`, is here."""
+        """Converts an answer that is an event, or several of a `sample_shape`, to this distribution's."""
         return answer
 
     def of_batch(self, answer, sample_shape=()):
-        """What an answer that is a number for each example is here."""
+        """Converts an answer that is a number for each example to this distribution's."""
         return answer
 
     def _log_prob(self, x, **kwargs):

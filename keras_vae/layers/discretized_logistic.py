@@ -1,4 +1,4 @@
-"""The discretised logistic distribution with independent elements: 8-bit images, level by level."""
+"""The discretised logistic distribution with independent elements, which scores 8-bit images level by level."""
 
 import math
 
@@ -19,9 +19,9 @@ LEVELS_AT_ONCE = 16
 
 
 class DiscretizedLogisticDistribution(IndependentDistribution):
-    """Independent logistic variables, each rounded to the nearest of `levels` levels from 0 to 1, which are numbered.
+    """Independent logistic variables, each rounded to the nearest of `levels` levels that run from 0 to 1.
 
-    `log_prob` is the fused op.
+    An x holds the numbers of its levels, 0, ..., levels - 1. `log_prob` is the fused op.
 
     Args:
         loc: mu, where the levels run from 0 to 1, `[..., *event]`.
@@ -40,14 +40,14 @@ class DiscretizedLogisticDistribution(IndependentDistribution):
 
     @property
     def support(self):
-        """What values are scored."""
+        """The `Support`, the values that are scored: whole numbers 0, ..., levels - 1."""
         return levels_from_zero("DiscretizedLogistic", self.levels)
 
     def log_prob_of_elements(self, x, event_ndims=0):
         return -discretized_logistic_nll(x, self.loc, self.log_scale, self.levels, event_ndims=event_ndims)
 
     def best_log_scale(self, x, mean):
-        """log s at which x is likeliest, with `mean` over all that shares it: where the mean slope is 0."""
+        """The log s at which x is likeliest: there the mean slope is 0. `mean` averages what shares s."""
 
         def slope(log_scale):
             return mean(slope_of_log_scale(x, self.loc, log_scale, self.levels))
@@ -67,12 +67,14 @@ class DiscretizedLogisticDistribution(IndependentDistribution):
 
 
 def mean_and_variance(loc, log_scale, levels):
-    """The exact mean and variance of the level x that a logistic variable is rounded to: about m, the level next to mu,
+    """The exact mean and variance of the level x that a logistic variable is rounded to.
+
+    They are summed about m, the level next to mu,
 
         E[x - m]     = sum_{k >= m} P(x > k) - sum_{k < m} P(x <= k),
         E[(x - m)^2] = sum_{k >= m} (2 (k - m) + 1) P(x > k) + sum_{k < m} (2 (m - k) - 1) P(x <= k),
 
-    with k from 0 to levels - 2; no term of the second is negative.
+    with k from 0 to levels - 2. No term of the second sum is negative.
     """
     middle = ops.clip(ops.round(loc * (levels - 1)), 0.0, levels - 1.0)[..., None]
     shape = ops.shape(loc + log_scale)
@@ -95,7 +97,7 @@ def mean_and_variance(loc, log_scale, levels):
 
 
 def default_floor(levels):
-    """The smallest s by default, a tenth of a level: one that mu lies in has all but 1% of the probability."""
+    """The smallest s by default, a tenth of a level. With it, the level at mu has all but 1% of the probability."""
     return 0.1 / (levels - 1)
 
 
@@ -106,11 +108,13 @@ class DiscretizedLogistic(LocationScaleLayer):
         p(x) = prod_i [ F(b_i) - F(a_i) ],    F(v) = 1 / (1 + exp(-(v - mu_i) / s_i)),
         a_i, b_i = (x_i -+ 1/2) / (levels - 1)
 
-    x is whole numbers 0, ..., levels - 1, as image files hold them. In the units of mu and of the `scale`'s sigma,
-    which is s, these levels run from 0 to 1. What lies beyond the ends falls to the lowest and the highest level. So
-    this is a probability, never above 1: -log p / (D log 2) is bits per dimension with no correction.
-    (Kingma et al., "Improving variational inference with inverse autoregressive flow", arXiv 1606.04934, appendix; and
-    "PixelCNN++", arXiv 1701.05517.) Let the encoder start with `keras.layers.Rescaling(1 / 255)`.
+    x is whole numbers 0, ..., levels - 1, as image files hold them. The location mu and the scale s are in units in
+    which these levels run from 0 to 1, and s is the `scale`'s sigma. What lies beyond the ends falls to the lowest and
+    the highest level. So p(x) is a probability, never above 1, and log p is in nats. The bits per dimension are
+    -log p / (D log 2), with no correction. (Kingma et al., "Improving variational inference with inverse autoregressive
+    flow", arXiv 1606.04934, appendix; and "PixelCNN++", arXiv 1701.05517.)
+
+    Let the encoder start with `keras.layers.Rescaling(1 / 255)`.
 
         encoder = keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), keras_vae.layers.IndependentNormal(8)])
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.DiscretizedLogistic((8, 8, 1))])

@@ -16,7 +16,7 @@ from keras_vae.scales.base import check_sigma
 
 
 class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
-    """Independent pixels, each a mixture over components in which one channel shifts the next ones' locations.
+    """Independent pixels, each a mixture over components in which a channel shifts the later ones' locations.
 
     Args:
         logits: of the components, `[..., *pixels, K]`.
@@ -50,11 +50,11 @@ class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
 
     @property
     def support(self):
-        """What values are scored."""
+        """The `Support`, the values that are scored: whole numbers 0, ..., levels - 1."""
         return levels_from_zero("DiscretizedLogisticMixture", self.levels)
 
     def _shape(self):
-        """[..., *pixels, C], the shape of one draw."""
+        """The shape of one draw, `[..., *pixels, C]`."""
         shape = ops.shape(self.loc)
         return (*shape[:-2], shape[-1])
 
@@ -72,7 +72,7 @@ class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
         return ops.convert_to_tensor(self._shape()[-self.event_ndims :], "int32")
 
     def _shifted(self, channel, earlier):
-        """A channel's location, [..., K], given the earlier channels, each [..., K] or [..., 1], from 0 to 1."""
+        """A channel's location, `[..., K]`, given the earlier channels, each `[..., K]` or `[..., 1]`, from 0 to 1."""
         first = channel * (channel - 1) // 2
         coefficients = [self.coefficients[..., first + index] for index in range(channel)]
         shifts = (a * (value - 0.5) for a, value in zip(coefficients, earlier, strict=True))
@@ -107,7 +107,7 @@ class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
         return ops.round(ops.stack(drawn, axis=-1) * (self.levels - 1))
 
     def _moments(self):
-        """Mean and variance of each channel in each component, `[..., *pixels, K, C]`: see `_mean`."""
+        """Mean and variance of each channel in each component, `[..., *pixels, K, C]`, given the earlier means."""
         means, variances = [], []
         for channel in range(self.loc.shape[-1]):
             loc = self._shifted(channel, [mean / (self.levels - 1) for mean in means])
@@ -136,11 +136,14 @@ class DiscretizedLogisticMixture(DistributionLayer):
         p(x) = prod_pixels sum_k pi_k prod_c P(x_c; mu_kc(x_<c), s_kc),
         mu_kc(x_<c) = mu_kc + sum_{j < c} a_kcj (x_j / (levels - 1) - 1/2)
 
-    with P as of `DiscretizedLogistic`. It has several modes, and channels that go together. (Salimans et al.,
-    "PixelCNN++", arXiv 1701.05517, sections 2.1 and 2.2.) A network starts at mid-grey: mu is (1 + feature) / 2. And a
-    is tanh(feature). The last axis of the event is the channels; x is whole numbers 0, ..., levels - 1. `mean()` is
-    exact for the first channel. Of a later one it is its mean given the earlier ones' means: exact where no draw meets
-    the range's ends, and off by a few levels where many do. Draws and log p have no such error.
+    P is the probability of `DiscretizedLogistic`. A pixel may have several modes, and its channels go together.
+    (Salimans et al., "PixelCNN++", arXiv 1701.05517, sections 2.1 and 2.2.) The location mu is (1 + feature) / 2, so
+    that a network starts at mid-grey. The shift a is tanh(feature). The last axis of the event is the channels, and x
+    is whole numbers 0, ..., levels - 1.
+
+    `mean()` is exact for the first channel. For a later channel it is the mean given the earlier channels' means. That
+    is exact where no draw meets the range's ends, and off by a few levels where many do. Draws and log p have no such
+    error.
 
         likelihood = keras_vae.layers.DiscretizedLogisticMixture((8, 8, 3), components=5)
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])

@@ -1,4 +1,4 @@
-"""Any distribution that TFP has, by a function of one's own."""
+"""A layer for any distribution that TFP has, by a function of the user's own."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
 @keras.saving.register_keras_serializable("keras_vae")
 class DistributionLambda(LikelihoodLayer):
-    """A distribution layer of any family: a function of the features that returns a `tfd.Distribution`.
+    """A distribution layer of any family: a function of the features returns the `tfd.Distribution`.
 
         @keras.saving.register_keras_serializable("my_package")
         def gamma(features):  # [B, 6]
@@ -21,11 +21,13 @@ class DistributionLambda(LikelihoodLayer):
         likelihood = keras_vae.layers.DistributionLambda(gamma)
         decoder = keras.Sequential([layers.Dense(64, "relu"), layers.Dense(6), likelihood])
 
-    The function stands for the projection of other layers' parameters to a distribution; whatever is learned stands in
-    the layers before it. It is saved by the name that it is registered under, and found by that name when it is loaded.
-    No code is in the file, and `safe_mode` stays on. Whether it is registered is asked here, and not when a model that
-    took a night to train is to be saved. Log-density, moments and draws are as good under
-    XLA, in float32 and at extreme features, as the family that is returned: keep parameters away from 0 and infinity.
+    The function makes a distribution of the features, as other layers do of their parameters. Whatever is learned
+    stands in the layers before it. Log-density, moments and draws are as good as the family's own, under XLA, in
+    float32 and at extreme features. Keep its parameters away from 0 and infinity.
+
+    The layer is saved by the name that the function is registered under, and finds it by that name when it is loaded.
+    No code is in the file, none of the file's is run, and `safe_mode` stays on. The layer asks at once whether the
+    function is registered, and not when a model that took a night to train is to be saved.
 
     (`tfp.layers.DistributionLambda` pickles its function, and does not work with Keras 3.)
 

@@ -1,4 +1,4 @@
-"""A location-scale distribution whose sigma is fitted to what it scores, and what is learned from that."""
+"""A location-scale distribution whose sigma is fitted to the x that it scores, and the record of such a fit."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from keras_vae.layers.delegate import Delegate
 
 
 class Fit(NamedTuple):
-    """A sigma that was fitted to a batch.
+    """A sigma that was fitted to a batch, and the scale that it was fitted for.
 
     Attributes:
         scale: the `keras_vae.scales` object whose estimate may take it in.
@@ -22,23 +22,23 @@ class Fit(NamedTuple):
     weight: Any
 
     def commit(self):
-        """Takes the sigma into the scale's estimate: once a step, however often the batch is scored."""
+        """Takes the sigma into the scale's estimate. It is called once a step, however often the batch is scored."""
         self.scale.observe(self.log_scale, self.weight)
 
 
 def fitted(distribution, x):
-    """A distribution with every sigma in it that is to be fitted, fitted to x; and those `Fit`s, a list.
+    """Returns a distribution with each sigma that is to be fitted to x fitted to it, and a list of those `Fit`s.
 
-    Nothing is changed by it: `Fit.commit` is what changes a scale.
+    It changes nothing: `Fit.commit` is what changes a scale.
     """
     fit = getattr(distribution, "fitted_to", None)
     return (distribution, []) if fit is None else fit(x)
 
 
 class FittedDistribution(Delegate):
-    """A location-scale distribution in training: what it scores is scored with the sigma that is best for it.
+    """A location-scale distribution in training, which scores each x with the sigma that is best for it.
 
-    No gradient flows through that sigma: at the maximum it is zero. Moments and draws are of the sigma kept so far.
+    No gradient flows through that sigma: at the maximum it is zero. Moments and draws have the sigma kept so far.
 
     Args:
         scale: a built scale with `is_fitted`.
@@ -59,7 +59,7 @@ class FittedDistribution(Delegate):
         return self._fitted(x, mean, ops.ones(self._scale_shape(), self.dtype))
 
     def fitted_to_observed(self, x):
-        """As `fitted_to`, by the elements of x that are not NaN."""
+        """Does what `fitted_to` does, by the elements of x that are not NaN."""
         observed = ops.logical_not(ops.isnan(x))
         axes = self._averaged_axes(x)
         count = ops.sum(ops.cast(observed, self.dtype), axis=axes, keepdims=True)
@@ -75,16 +75,19 @@ class FittedDistribution(Delegate):
         return self.fitted_to(x)[0].log_prob(x)
 
     def log_prob_of_observed(self, x):
-        """As of the distribution with the sigma that is best for the elements of x that are not NaN."""
+        """log p of the elements of x that are not NaN, with the sigma that is best for them."""
         return self.fitted_to_observed(x)[0].log_prob_of_observed(x)
 
     def _fitted(self, x, mean, weight):
-        """The distribution with the best sigma for x `[..., B, *event]`, where `mean` averages what shares it."""
+        """The distribution with the best sigma for x `[..., B, *event]`, and a list of that one `Fit`.
+
+        `mean` averages over the elements that share a sigma.
+        """
         best = ops.stop_gradient(self.distribution.best_log_scale(x, mean))
         return self._with_scale(self._scale.with_floor(best)), [Fit(self._scale, best, weight)]
 
     def _averaged_axes(self, x):
-        """The axes of x that share a sigma: those before the event, and of the event those that the scale says."""
+        """The axes of x that share a sigma: all before the event, and those of the event that the scale averages."""
         ndims = len(x.shape)
         return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
 

@@ -1,4 +1,4 @@
-"""Missing entries: what an encoder takes in their place."""
+"""A layer that puts numbers in place of missing entries, for an encoder to read."""
 
 import keras
 from keras import ops
@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Impute(keras.layers.Layer):
-    """Puts a number in place of NaN: the first layer of an encoder for data with missing entries (see `Masked`).
+    """Puts a number in place of NaN. It is the first layer of an encoder for data with missing entries (see `Masked`).
 
         posterior = keras_vae.layers.IndependentNormal(4)
         encoder = keras.Sequential([keras_vae.layers.Impute(), layers.Dense(64, "relu"), posterior])

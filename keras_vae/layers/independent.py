@@ -1,4 +1,4 @@
-"""What every distribution of independent elements shares: one family, element by element, summed over the event."""
+"""The base class of distributions with independent elements: one family, summed over the elements of the event."""
 
 from keras import ops
 
@@ -7,9 +7,9 @@ from keras_vae.backend import tfd, tfp
 
 
 class IndependentDistribution(tfd.Independent):
-    """`tfd.Independent(elements, event_ndims)`, made from the parameters that a network gives.
+    """A `tfd.Independent(elements, event_ndims)` that is made from the parameters that a network gives.
 
-    A subclass hands its arguments to this constructor, from which it may be copied and sliced. It overrides
+    A subclass hands its arguments to this constructor, which lets it be copied and sliced. It overrides
     `log_prob_of_elements` where it has a better form than TFP's: a fused op's, say.
 
         class ExponentialDistribution(keras_vae.layers.IndependentDistribution):
@@ -54,7 +54,7 @@ class IndependentDistribution(tfd.Independent):
         return self.log_prob_of_elements(x, self.event_ndims)
 
     def log_prob_of_observed(self, x):
-        """log p of the elements of x that are not NaN: exact, since the others' are factors that integrate to 1."""
+        """log p of the elements of x that are not NaN. It is exact, since the others' factors integrate to 1."""
         observed = ops.logical_not(ops.isnan(x))
         log_prob = self.log_prob_of_elements(ops.where(observed, x, self.support.valid_value))
         return ops.sum(ops.where(observed, log_prob, 0.0), axis=tuple(range(-self.event_ndims, 0)))

@@ -1,4 +1,4 @@
-"""Independent Bernoulli variables: the decoder of binary data."""
+"""Independent Bernoulli variables, the likelihood of binary data."""
 
 import keras
 
@@ -33,9 +33,10 @@ class IndependentBernoulli(DistributionLayer):
 
         log p(x) = sum_i [ x_i log p_i + (1 - x_i) log(1 - p_i) ]
 
-    Appendix C.1 of Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). The logits, log(p / (1 - p)),
-    are linear in the features. Data between 0 and 1 is scored as the expectation over a random binarisation with the
-    grey levels as probabilities. That is the usual binary cross-entropy, and not a density of grey levels.
+    The formula is that of appendix C.1 of Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). The
+    logits, log(p / (1 - p)), are linear in the features. Data between 0 and 1 is scored as the expectation over a
+    random binarisation with the grey levels as probabilities. That is the usual binary cross-entropy, and not a density
+    of grey levels.
 
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentBernoulli((8, 8, 1))])
         decoder(np.zeros((2, 4))).mean()  # the probability of a one, [2, 8, 8, 1]

@@ -48,9 +48,9 @@ class IndependentBeta(DistributionLayer):
 
         log p(x) = sum_i [ (a_i - 1) log x_i + (b_i - 1) log(1 - x_i) - log B(a_i, b_i) ],    B the beta function
 
-    with mean a / (a + b), and the narrower the larger a + b is. (Ferrari & Cribari-Neto, "Beta regression for modelling
-    rates and proportions", 2004; the squeeze that is advised for data with zeros and ones is Smithson & Verkuilen's,
-    2006.) The concentrations a and b are softplus(features) + 0.05.
+    The mean is a / (a + b). The larger a + b is, the narrower is the distribution. (Ferrari & Cribari-Neto, "Beta
+    regression for modelling rates and proportions", 2004.) Data with zeros and ones is refused, with the advice to
+    squeeze it as Smithson & Verkuilen do, 2006. The concentrations a and b are softplus(features) + 0.05.
 
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentBeta(13)])
 

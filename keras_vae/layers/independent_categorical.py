@@ -1,4 +1,4 @@
-"""Independent categorical variables: levels 0, 1, ..., each with a probability of its own."""
+"""Independent categorical variables over levels 0, 1, ..., each of which has a probability of its own."""
 
 import math
 
@@ -28,7 +28,7 @@ class IndependentCategoricalDistribution(IndependentDistribution):
 
     @property
     def support(self):
-        """What values are scored."""
+        """The `Support`, the values that are scored: whole numbers 0, ..., levels - 1."""
         return levels_from_zero("IndependentCategorical", self.logits.shape[-1])
 
     def log_prob_of_elements(self, x, event_ndims=0):
@@ -57,9 +57,9 @@ class IndependentCategorical(DistributionLayer):
 
         log p(x) = sum_i log softmax(l_i)[x_i]
 
-    The softmax cross-entropy, summed. Nothing ties neighbouring levels together: it can take any shape, and must learn
-    each level's probability; `DiscretizedLogistic` is for levels that are a scale, as of grey. `mean()` is that of the
-    levels as numbers; for categories without an order, ask for `mode()`, or the `logits`.
+    This is the softmax cross-entropy, summed. Nothing ties neighbouring levels together: the distribution can take any
+    shape, and must learn each level's probability. `DiscretizedLogistic` is for levels that are a scale, as of grey.
+    `mean()` is the mean of the levels as numbers. For categories without an order, ask for `mode()`, or the `logits`.
 
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentCategorical(13, levels=5)])
         decoder(np.zeros((2, 4))).mode()  # the likeliest level of each, [2, 13]

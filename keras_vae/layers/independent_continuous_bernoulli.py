@@ -1,4 +1,4 @@
-"""The continuous Bernoulli with independent elements: grey levels between 0 and 1."""
+"""The continuous Bernoulli with independent elements, the likelihood of grey levels between 0 and 1."""
 
 import keras
 from keras import ops
@@ -56,8 +56,8 @@ class IndependentContinuousBernoulli(DistributionLayer):
         p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x),    E[x] = 1 / (1 - exp(-l)) - 1 / l
 
     That is the binary cross-entropy, and the constant C that makes it a density of grey levels. Without it, log p is
-    off by log C >= log 2 a pixel, most where pixels are sure. (Loaiza-Ganem & Cunningham, "The continuous Bernoulli:
-    fixing a pervasive error in variational autoencoders", arXiv 1907.06845.) The mean is not lambda.
+    off by log C >= log 2 a pixel, most where lambda is near 0 or 1. (Loaiza-Ganem & Cunningham, "The continuous
+    Bernoulli: fixing a pervasive error in variational autoencoders", arXiv 1907.06845.) The mean is not lambda.
 
         likelihood = keras_vae.layers.IndependentContinuousBernoulli((8, 8, 1))
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])

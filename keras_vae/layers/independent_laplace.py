@@ -1,4 +1,4 @@
-"""The Laplace distribution with independent coordinates: absolute error as a likelihood."""
+"""The Laplace distribution with independent coordinates, whose log-likelihood is the absolute error."""
 
 import math
 
@@ -35,7 +35,7 @@ class IndependentLaplaceDistribution(IndependentDistribution):
         return math.sqrt(2.0) * ops.exp(self.log_scale) + ops.zeros_like(self.loc)
 
     def best_log_scale(self, x, mean):
-        """log b at which x is likeliest, with `mean` over all that shares it: b = mean |x - mu|."""
+        """The log b at which x is likeliest: b = mean |x - mu|. `mean` averages what shares b."""
         return ops.log(mean(ops.abs(x - self.loc)))
 
 
@@ -45,9 +45,10 @@ class IndependentLaplace(LocationScaleLayer):
 
         log p(x) = -sum_i [ log(2 b_i) + |x_i - mu_i| / b_i ]
 
-    The likelihood of real-valued data with heavier tails than a Gaussian's. With a fixed b, maximising it minimises the
-    mean absolute error: mu is the median of x given z, as a Gaussian's is its mean. The `scale`'s sigma is b, the mean
-    absolute deviation; the standard deviation is sqrt(2) b. See `LocationScaleLayer` for the arguments.
+    It is the likelihood of real-valued data with heavier tails than a Gaussian's. With a fixed b, maximising it
+    minimises the mean absolute error. The location mu is the median of x given z, as a Gaussian's is its mean. The
+    `scale`'s sigma is b, the mean absolute deviation. The standard deviation is sqrt(2) b. See `LocationScaleLayer` for
+    the arguments.
 
         likelihood = keras_vae.layers.IndependentLaplace(13, scale=keras_vae.scales.Shared())
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])

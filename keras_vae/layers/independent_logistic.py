@@ -1,4 +1,4 @@
-"""The logistic distribution with independent coordinates."""
+"""The logistic distribution with independent coordinates, a likelihood of real-valued data."""
 
 import math
 
@@ -39,20 +39,20 @@ class IndependentLogisticDistribution(IndependentDistribution):
         return math.pi / math.sqrt(3.0) * ops.exp(self.log_scale) + ops.zeros_like(self.loc)
 
     def best_log_scale(self, x, mean):
-        """log s at which x is likeliest, with `mean` over all that shares it: mean |x - mu| tanh(|x - mu| / 2s) = s."""
+        """The log s at which x is likeliest: s = mean |x - mu| tanh(|x - mu| / 2s). `mean` averages what shares s."""
         distance = ops.abs(x - self.loc)
         return fixed_point(lambda scale: mean(distance * ops.tanh(0.5 * distance / scale)), mean(distance))
 
 
 @keras.saving.register_keras_serializable("keras_vae")
 class IndependentLogistic(LocationScaleLayer):
-    """A logistic distribution with independent coordinates.
+    """A logistic distribution with independent coordinates: real-valued data, between squared and absolute error.
 
         log p(x) = -sum_i [ t_i + log s_i + 2 log(1 + exp(-t_i)) ],    t_i = (x_i - mu_i) / s_i
 
-    Bell-shaped, with the exponential tails of a Laplace distribution and no kink: between squared and absolute error.
-    Its cdf is the sigmoid, which is why images are often given a discretised one: see `DiscretizedLogistic`. The
-    `scale`'s sigma is s; the standard deviation is pi s / sqrt(3). See `LocationScaleLayer` for the arguments.
+    It is bell-shaped, with the exponential tails of a Laplace distribution and no kink. Its cdf is the sigmoid. That is
+    why images are often given a discretised one: see `DiscretizedLogistic`. The `scale`'s sigma is s. The standard
+    deviation is pi s / sqrt(3). See `LocationScaleLayer` for the arguments.
 
         likelihood = keras_vae.layers.IndependentLogistic(13, scale=keras_vae.scales.Shared())
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])

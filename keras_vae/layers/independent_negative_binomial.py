@@ -1,4 +1,4 @@
-"""The negative binomial distribution with independent elements: counts that scatter more than a Poisson's."""
+"""The negative binomial distribution with independent elements, for counts that scatter more than a Poisson's."""
 
 import keras
 from keras import ops
@@ -60,12 +60,13 @@ class IndependentNegativeBinomial(LocationScaleLayer):
                            + x_i log(mu_i / (n_i + mu_i)) ],    n = 1 / sigma^2, G the gamma function
 
     It is a Poisson count whose rate is Gamma distributed, with mean mu and standard deviation sigma mu. So its variance
-    is mu + sigma^2 mu^2, and at sigma -> 0 it is the Poisson distribution. The network gives log mu, up to 30.
+    is mu + sigma^2 mu^2, and at sigma -> 0 it is the Poisson distribution. The network gives log mu, linear in the
+    features, up to 30.
 
-    The `scale` says where sigma comes from: `PerDimension()` is one for each gene, `Shared()` one for all,
+    The `scale` says where sigma comes from. `PerDimension()` is one for each gene, `Shared()` one for all, and
     `PerElement()` the network's. One for each gene is usual in single-cell work. (Lopez et al., "Deep generative
     modeling for single-cell transcriptomics", 2018, whose inverse dispersion theta is n.) See `LocationScaleLayer` for
-    the arguments; `activation` is of log mu.
+    the arguments. The `activation` is that of log mu.
 
         scale = keras_vae.scales.PerDimension()  # a dispersion for each gene
         likelihood = keras_vae.layers.IndependentNegativeBinomial(13, scale=scale)

@@ -1,4 +1,4 @@
-"""The Gaussian with independent coordinates: a VAE's usual posterior, and the decoder of real-valued data."""
+"""The Gaussian with independent coordinates, a VAE's usual posterior and the likelihood of real-valued data."""
 
 import keras
 from keras import ops
@@ -32,7 +32,7 @@ class IndependentNormalDistribution(IndependentDistribution):
         return -gaussian_nll(x, self.loc, self.log_variance, event_ndims=event_ndims)
 
     def best_log_scale(self, x, mean):
-        """log sigma at which x is likeliest, with `mean` over all that shares it: sigma^2 = mean (x - mu)^2."""
+        """The log sigma at which x is likeliest: sigma^2 = mean (x - mu)^2. `mean` averages what shares sigma."""
         return 0.5 * ops.log(mean(ops.square(x - self.loc)))
 
     def _sample_n(self, n, seed=None):
@@ -68,9 +68,9 @@ class IndependentNormal(LocationScaleLayer):
 
         log p(x) = -1/2 sum_i [ log(2 pi) + log sigma_i^2 + (x_i - mu_i)^2 / sigma_i^2 ]
 
-    The diagonal posterior of an encoder and the likelihood of real-valued data: equation 9 and appendix C.2 of Kingma &
-    Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). With a fixed sigma it is the squared error; see
-    `LocationScaleLayer` for the arguments, and where mu and sigma come from.
+    It is the diagonal posterior of an encoder and the likelihood of real-valued data: equation 9 and appendix C.2 of
+    Kingma & Welling, "Auto-Encoding Variational Bayes" (arXiv 1312.6114). With a fixed sigma it is the squared error.
+    See `LocationScaleLayer` for the arguments, and for where mu and sigma come from.
 
         encoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(4)])
         posterior = encoder(x)

@@ -1,4 +1,4 @@
-"""The Poisson distribution with independent elements: counts."""
+"""The Poisson distribution with independent elements, the likelihood of counts."""
 
 import keras
 from keras import ops
@@ -39,8 +39,8 @@ class IndependentPoisson(DistributionLayer):
 
         log p(x) = sum_i [ x_i log r_i - r_i - log x_i! ]
 
-    log r, the log of the mean, is linear in the features, up to 30. The variance is the mean: where counts scatter more
-    than that, as most do, use `IndependentNegativeBinomial`.
+    The log of the mean, log r, is linear in the features, up to 30. The variance equals the mean. Most counts scatter
+    more than that: for them, use `IndependentNegativeBinomial`.
 
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentPoisson(13)])
         decoder(np.zeros((64, 4))).log_prob(counts)  # [64], nats

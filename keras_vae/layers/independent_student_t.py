@@ -1,4 +1,4 @@
-"""Student's t distribution with independent coordinates: a likelihood that outliers do not bend."""
+"""Student's t distribution with independent coordinates, a likelihood that outliers hardly move."""
 
 import math
 import numbers
@@ -36,7 +36,7 @@ class IndependentStudentTDistribution(IndependentDistribution):
         super().__init__(elements, event_ndims, name, df=df, loc=loc, log_scale=log_scale)
 
     def best_log_scale(self, x, mean):
-        """log sigma at which x is likeliest, with `mean` over all that shares it.
+        """The log sigma at which x is likeliest, found as a fixed point. `mean` averages what shares sigma.
 
             sigma^2 = mean w (x - mu)^2,    w = (nu + 1) / (nu + (x - mu)^2 / sigma^2)
 
@@ -58,9 +58,9 @@ class IndependentStudentT(LocationScaleLayer):
         log p(x) = sum_i [ log G((nu + 1) / 2) - log G(nu / 2) - log(pi nu) / 2 - log sigma_i
                            - (nu + 1) / 2 log(1 + (x_i - mu_i)^2 / (nu sigma_i^2)) ],    G the gamma function
 
-    An error e costs (nu + 1) log |e|, so that one absurd value hardly moves mu. At nu -> infinity it is the Gaussian.
-    (Lange, Little & Taylor, "Robust statistical modeling using the t distribution", JASA 84, 1989.) The `scale`'s sigma
-    is sigma; the standard deviation is sigma sqrt(nu / (nu - 2)) for nu > 2, and else infinite.
+    A large error e costs (nu + 1) log |e|, so that one absurd value hardly moves mu. At nu -> infinity it is the
+    Gaussian. (Lange, Little & Taylor, "Robust statistical modeling using the t distribution", JASA 84, 1989.) The
+    `scale` gives sigma. The standard deviation is sigma sqrt(nu / (nu - 2)) for nu > 2, and else infinite.
 
         likelihood = keras_vae.layers.IndependentStudentT(13, scale=keras_vae.scales.Shared())
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
@@ -95,7 +95,7 @@ class IndependentStudentT(LocationScaleLayer):
         super().build(input_shape)
 
     def df_value(self):
-        """nu: as given, or the tensor that is learned, 1 + 9 exp(raw)."""
+        """The nu that was given, or the tensor that is learned, 1 + 9 exp(raw)."""
         if self.df is not None:
             return self.df
         # From the Cauchy distribution, nearly, to 1,300, a Gaussian by any data: further out float32 knows no slope.

@@ -1,4 +1,4 @@
-"""A likelihood for each part of x: mixed columns of a table, an image and its label."""
+"""A likelihood for each part of x, such as the mixed columns of a table, or an image and its label."""
 
 import math
 
@@ -12,7 +12,7 @@ from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
 
 class JointDistribution(Delegate):
-    """Independent parts, by name: x is a dictionary of them.
+    """A distribution of independent parts, by name: x is a dictionary of them.
 
     (`tfd.JointDistributionNamed` traces each part again for each method, and knows no batch shape while it does.)
 
@@ -34,7 +34,7 @@ class JointDistribution(Delegate):
 
     @property
     def support(self):
-        """What values of each part are scored."""
+        """The values of each part that are scored, by name: a `Support`, or None where that is not known."""
         return self.ask(lambda part: getattr(part, "support", None))
 
     def ask(self, question):
@@ -62,8 +62,8 @@ class Joint(LikelihoodLayer):
 
         log p(x) = sum_k log p_k(x_k)
 
-    For data that is a dictionary, `{"age": [B], "image": [B, 28, 28, 1]}`: each part is scored in nats by its own
-    family, which is all that weighs them against each other.
+    It is for data that is a dictionary, `{"age": [B], "image": [B, 28, 28, 1]}`. Each part is scored in nats by its own
+    family. Nothing else weighs the parts against each other.
 
         parts = {"age": keras_vae.layers.IndependentNormal(1), "smokes": keras_vae.layers.IndependentBernoulli(1)}
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.Joint(parts)])
@@ -96,11 +96,11 @@ class Joint(LikelihoodLayer):
 
     @property
     def event_shape(self):
-        """Shape of one draw: a dictionary."""
+        """The shape of each part of one draw, by name."""
         return {name: layer.event_shape for name, layer in self.likelihoods.items()}
 
     def learned_values(self):
-        """What the parts have learned: `{"age_sigma": 0.3}`."""
+        """What the parts have learned, by part and name: `{"age_sigma": 0.3}`."""
         return {
             f"{name}_{key}": value
             for name, layer in self.likelihoods.items()

@@ -1,4 +1,4 @@
-"""What every layer that returns a distribution shares: encoders and decoders end in one."""
+"""The base classes of every layer that returns a distribution, which encoders and decoders end in."""
 
 import keras
 
@@ -7,10 +7,11 @@ from keras_vae.backend import tfd
 
 
 class LikelihoodLayer(keras.layers.Layer):
-    """A Keras layer from features to a TFP distribution: what an encoder or a decoder ends in.
+    """A Keras layer from features to a TFP distribution, which an encoder or a decoder ends in.
 
-    Called on data, it returns the distribution; called on a symbolic tensor, a symbolic tensor of the event's shape.
-    `DistributionLayer` is the kind that projects features to parameters. `WrapperLayer` changes another's distribution.
+    Called on data, it returns the distribution. Called on a symbolic tensor, it returns a symbolic tensor of the
+    event's shape. `DistributionLayer` is the kind that projects features to parameters. `WrapperLayer` changes another
+    layer's distribution.
 
     A subclass has `event_shape` at the latest when it is built, and defines `call(features, training=None)`.
 
@@ -20,10 +21,12 @@ class LikelihoodLayer(keras.layers.Layer):
 
             def call(self, features, training=None):  # the features are the locations
                 return tfp.distributions.Independent(tfp.distributions.Cauchy(features, 1.0), 1)
+
+        decoder = keras.Sequential([layers.Dense(4), StandardCauchy()])
     """
 
     def learned_values(self):
-        """What training has learned that is no function of the features, by name: `{"sigma": 0.3}`, say.
+        """The values that training has learned and that do not depend on the features, by name: `{"sigma": 0.3}`, say.
 
         Each is reported as a metric while the model trains.
         """
@@ -47,14 +50,17 @@ class LikelihoodLayer(keras.layers.Layer):
 
 
 class WrapperLayer(LikelihoodLayer):
-    """A layer that changes what another layer's distribution does, and leaves the rest to it: `Masked` is one.
+    """A layer that changes another layer's distribution, as `Masked` does, and leaves all else to that layer.
+
+    A subclass defines `wrap(distribution)`.
 
         @keras.saving.register_keras_serializable("my_package")
         class Scaled(keras_vae.layers.WrapperLayer):
             def wrap(self, distribution):
                 return tfp.distributions.TransformedDistribution(distribution, tfp.bijectors.Scale(0.5))
 
-    A subclass defines `wrap(distribution)`.
+        likelihood = Scaled(keras_vae.layers.IndependentNormal(13))
+        likelihood(np.zeros((2, 64))).mean()  # [2, 13]
 
     Args:
         likelihood: a `LikelihoodLayer`; it is kept as `.likelihood`.
@@ -69,7 +75,7 @@ class WrapperLayer(LikelihoodLayer):
 
     @property
     def event_shape(self):
-        """Shape of one draw."""
+        """The shape of one draw."""
         return self.likelihood.event_shape
 
     def build(self, input_shape):
@@ -77,7 +83,7 @@ class WrapperLayer(LikelihoodLayer):
             self.likelihood.build(input_shape)
 
     def wrap(self, distribution):
-        """The distribution that this layer makes of the other's."""
+        """The distribution that this layer makes of the other layer's."""
         raise NotImplementedError(f"{type(self).__name__} must define `wrap`")
 
     def call(self, features, training=None):
@@ -98,7 +104,7 @@ class WrapperLayer(LikelihoodLayer):
 
 
 def check_likelihood(owner, layer):
-    """`layer`, if it is a `LikelihoodLayer`.
+    """Returns `layer`, if it is a `LikelihoodLayer`.
 
     Raises:
         ValueError: it is not.
@@ -112,7 +118,7 @@ def check_likelihood(owner, layer):
 
 
 def likelihood_layers(network):
-    """The `LikelihoodLayer`s in a network that are no part of another one, in order."""
+    """The `LikelihoodLayer`s in a network that are not part of another one, in order."""
     found = [layer for layer in compat.layers_of(network) if isinstance(layer, LikelihoodLayer)]
     parts = {id(part) for layer in found for part in compat.layers_of(layer, include_self=False)}
     return [layer for layer in found if id(layer) not in parts]

@@ -1,4 +1,4 @@
-"""What every location-scale layer shares: a location from the features, and sigma from a `keras_vae.scales` object."""
+"""The base class of the location-scale layers: features give the location, and a `keras_vae.scales` object sigma."""
 
 import keras
 from keras import ops
@@ -9,11 +9,11 @@ from keras_vae.layers.fitted import FittedDistribution
 
 
 class LocationScaleLayer(DistributionLayer):
-    """A distribution layer whose distribution has a location and a scale: mu = activation(features), sigma the scale's.
+    """A distribution layer with a location, mu = activation(features), and a scale, the sigma that `scale` gives.
 
     A subclass sets `family`, a distribution made from `(location, log_scale, event_ndims=...)`, or overrides
     `with_scale`. For `scale=Optimal()` the distribution has `best_log_scale(x, mean)`. A family with parameters beside
-    the two sets `extra_parameters_per_element`, their number: `with_scale` takes them after the location.
+    the two sets `extra_parameters_per_element`, their number. `with_scale` takes them after the location.
 
         means_in_0_to_1 = keras_vae.layers.IndependentNormal((8, 8, 1), scale=0.1, activation="sigmoid")
         means_in_0_to_1(np.zeros((2, 64))).stddev()  # 0.1, [2, 8, 8, 1]
@@ -46,7 +46,7 @@ class LocationScaleLayer(DistributionLayer):
 
     @property
     def parameters_per_element(self):
-        """Numbers that the distribution takes from the network, an element of the event."""
+        """How many numbers the distribution takes from the network for each element of the event."""
         return 1 + self.extra_parameters_per_element + self.scale.parameters_per_element
 
     def build(self, input_shape):
@@ -66,11 +66,14 @@ class LocationScaleLayer(DistributionLayer):
         return with_scale(self.scale.log_scale(*scale_features))
 
     def with_scale(self, *parameters):
-        """The distribution of a location, `[B, *event]`, what more the family has, and log sigma, broadcastable."""
+        """The distribution of a location `[B, *event]`, the family's other parameters, and log sigma, broadcastable."""
         return self.family(*parameters, event_ndims=len(self.event_shape))
 
     def learned_values(self):
-        """`{"sigma": ...}`, or its mean if there are several; none where it is fixed, or a function of the features."""
+        """`{"sigma": ...}`, or its mean if there are several.
+
+        It is empty if sigma is fixed, or a function of the features.
+        """
         is_learned = self.scale.built and self.scale.is_learned
         return {"sigma": ops.mean(self.scale.value())} if is_learned else {}
 
@@ -87,7 +90,10 @@ class LocationScaleLayer(DistributionLayer):
 
 
 def fixed_point(update, start, iterations=30):
-    """log of the positive number that `update` leaves as it is, from `start` on: a scale that has no closed form."""
+    """The log of the positive number that `update` leaves as it is, from `start` on.
+
+    It finds a scale that has no closed form.
+    """
     smallest = ops.cast(1e-30, start.dtype)
 
     def step(_, value):
@@ -98,7 +104,7 @@ def fixed_point(update, start, iterations=30):
 
 
 def root(slope, low, high, iterations=40):
-    """Where an increasing function, negative at `low` and positive at `high`, is 0: by bisection."""
+    """Finds by bisection where an increasing function is 0, which is negative at `low` and positive at `high`."""
 
     def step(_, ends):
         low, high = ends

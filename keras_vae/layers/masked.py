@@ -1,4 +1,4 @@
-"""Missing entries: a likelihood that scores only what was observed."""
+"""A likelihood for data with missing entries, which scores only what was observed."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from keras_vae.layers.likelihood_layer import WrapperLayer
 
 
 class MaskedDistribution(Delegate):
-    """A distribution for which NaN in x stands for an entry that was not observed.
+    """A distribution that takes NaN in x for an entry that was not observed, and leaves it out of log p.
 
     Args:
         distribution: one of independent elements, which has `log_prob_of_observed`.
@@ -21,7 +21,7 @@ class MaskedDistribution(Delegate):
 
     @property
     def support(self):
-        """What values are scored: NaN too."""
+        """The values that are scored, a `Support`, with NaN among them."""
         return dataclasses.replace(self.distribution.support, may_be_missing=True)
 
     def fitted_to(self, x):
@@ -40,11 +40,15 @@ class Masked(WrapperLayer):
 
         log p(x_observed) = sum over the observed i of log p(x_i)
 
-    Exact, and not an imputation: with independent elements the others' factors integrate to 1. The encoder needs
-    numbers: let it start with `keras_vae.layers.Impute()`. An example of which nothing was observed is refused.
+    This is exact, and not an imputation: with independent elements the others' factors integrate to 1. The encoder
+    needs numbers: let it start with `keras_vae.layers.Impute()`. An example is refused if nothing of it was
+    observed.
 
+        posterior = keras_vae.layers.IndependentNormal(4)
+        encoder = keras.Sequential([keras_vae.layers.Impute(), layers.Dense(64, "relu"), posterior])
         likelihood = keras_vae.layers.Masked(keras_vae.layers.IndependentNormal(13))
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+        decoder(np.zeros((64, 4))).log_prob(np.where(x > 2.0, np.nan, x))  # [64], nats, finite
 
     Args:
         likelihood: a distribution layer of independent elements, such as `IndependentNormal(13)`; it is kept as

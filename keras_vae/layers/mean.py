@@ -1,4 +1,4 @@
-"""A distribution's mean, as a tensor: between an encoder and the layers that come after it elsewhere."""
+"""A layer that takes the mean of a distribution, so that other layers can come after an encoder."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from keras_vae.backend import tfd
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Mean(keras.layers.Layer):
-    """The mean of the distribution that a network ends in: for putting a VAE's encoder under a head of its own.
+    """Takes the mean of the distribution that a network ends in, to put a VAE's encoder under a head of its own.
 
         classifier = keras.Sequential([vae.encoder, keras_vae.layers.Mean(), layers.Dense(10, "softmax")])
         classifier.compile("adam", "sparse_categorical_crossentropy")

@@ -1,4 +1,4 @@
-"""The Gaussian whose covariance is diagonal and of low rank: factor analysis, given the features."""
+"""The Gaussian whose covariance is a diagonal plus a low rank: factor analysis, given the features."""
 
 import math
 
@@ -20,7 +20,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 
 class MultivariateNormalLowRankDistribution(tfd.Distribution):
-    """N(mu, diag(sigma^2) + F F').
+    """A Gaussian with independent noise and a few factors that its elements share, N(mu, diag(sigma^2) + F F').
 
     With A = F / sigma and u = (x - mu) / sigma, the density is a Gaussian integral over w. It is the integrand's
     maximum over the root of a determinant (Woodbury's identity and the determinant lemma in one):
@@ -53,7 +53,7 @@ class MultivariateNormalLowRankDistribution(tfd.Distribution):
         return {"loc": element, "log_scale": element, "factors": factors}
 
     def _shapes(self):
-        """The batch's and the event's: integers, or scalar tensors where they are known only when run."""
+        """The shapes of the batch and of the event: integers, or scalar tensors where they are known only when run."""
         shape = ops.shape(self.loc)
         batch_ndims = len(shape) - self.event_ndims
         return shape[:batch_ndims], shape[batch_ndims:]
@@ -71,7 +71,7 @@ class MultivariateNormalLowRankDistribution(tfd.Distribution):
         return ops.convert_to_tensor(self._shapes()[1], "int32")
 
     def _flat(self, value):
-        """`[..., *event]` as `[..., D]`, broadcast to the event first."""
+        """Reshapes `[..., *event]` to `[..., D]`, broadcast to the event first."""
         event = self._shapes()[1]
         shape = ops.shape(value)
         batch = shape[: max(0, len(shape) - len(event))]
@@ -137,13 +137,13 @@ class MultivariateNormalLowRank(LocationScaleLayer):
 
         x = mu + F w + sigma e,    w ~ N(0, I_R),    e ~ N(0, I_D)
 
-    Factor analysis whose every parameter may be a function of the features: correlations of images and long vectors for
-    R numbers an element, where a full covariance takes D / 2. As a likelihood it is noise that neighbouring pixels
-    share. As a posterior it has R directions in which the latent is uncertain together. The network gives mu and F.
-    The `scale` gives sigma, the standard deviation of an element that the factors leave. See
-    `MultivariateNormalLowRankDistribution` for the density.
-    (Monteiro et al., "Stochastic segmentation networks", NeurIPS 2020, for images; Ong, Nott & Smith, "Gaussian
-    variational approximation with a factor covariance structure", JCGS 27, 2018, for posteriors.)
+    It is factor analysis whose every parameter may be a function of the features. For the correlations of images and
+    long vectors it takes R numbers an element, where a full covariance takes D / 2. As a likelihood it is noise that
+    neighbouring pixels share. As a posterior it has R directions in which the latent is uncertain together. The network
+    gives mu and F, linear in the features. The `scale` gives sigma, the standard deviation of an element that the
+    factors leave. See `MultivariateNormalLowRankDistribution` for the density. (Monteiro et al., "Stochastic
+    segmentation networks", NeurIPS 2020, for images; Ong, Nott & Smith, "Gaussian variational approximation with a
+    factor covariance structure", JCGS 27, 2018, for posteriors.)
 
         likelihood = keras_vae.layers.MultivariateNormalLowRank((8, 8, 1), rank=3)
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])

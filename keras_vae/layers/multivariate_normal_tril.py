@@ -16,7 +16,7 @@ from keras_vae.scales.base import check_sigma
 
 
 class MultivariateNormalTriLDistribution(Delegate):
-    """`tfd.MultivariateNormalTriL`, whose `log_prob` stays finite and whose draws go by row.
+    """A `tfd.MultivariateNormalTriL` whose `log_prob` stays finite, and whose draws go by row.
 
     Args:
         loc: mu, `[..., D]`.
@@ -92,11 +92,12 @@ class MultivariateNormalTriL(DistributionLayer):
         log p(x) = -1/2 sum_i [ log(2 pi) + log L_ii^2 + y_i^2 ],    L y = x - mu
         x = mu + L e,    e ~ N(0, I)
 
-    The full-covariance posterior of section 2.5.1 of Kingma & Welling, "An Introduction to Variational Autoencoders"
-    (arXiv 1906.02691, algorithm 2), and a likelihood of correlated real numbers. As there, the entries below L's
-    diagonal are linear in the features; on it, L_ii^2 = exp(raw) + floor^2. L_ii is the standard deviation of x_i that
-    x_1, ..., x_{i-1} leave. (A row of L is not measured in its L_ii: its entries would have to grow as that shrinks,
-    just where x is nearly determined by less.)
+    It is the full-covariance posterior of section 2.5.1 of Kingma & Welling, "An Introduction to Variational
+    Autoencoders" (arXiv 1906.02691, algorithm 2), and a likelihood of correlated real numbers. As there, the entries
+    below L's diagonal are linear in the features. On the diagonal, L_ii^2 = exp(raw) + floor^2. L_ii is the standard
+    deviation of x_i that x_1, ..., x_{i-1} leave. (The entries of a row of L are not measured in its L_ii. They would
+    have to grow as that shrinks, just where the elements before nearly determine x_i, which is what a covariance is
+    for.)
 
         encoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.MultivariateNormalTriL(4)])
         encoder(x).covariance()  # [64, 4, 4]

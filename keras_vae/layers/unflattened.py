@@ -1,4 +1,4 @@
-"""A distribution of batch [S * B] seen as batch [S, B], for a decoder that knows one batch axis."""
+"""A distribution of batch [S * B] seen as one of batch [S, B], for a decoder that knows one batch axis."""
 
 from keras import ops
 
@@ -37,13 +37,16 @@ class UnflattenedDistribution(Delegate):
         return type(self)(distribution, self._sizes), fits
 
     def _by_part(self, function, value):
-        """`function(part, event_shape)` of an event, or of each part of one that is a dictionary."""
+        """Applies `function(part, event_shape)` to an event, or to each part of an event that is a dictionary."""
         if isinstance(value, dict):
             return {name: function(part, self.event_shape[name]) for name, part in value.items()}
         return function(value, self.event_shape)
 
     def _flattened(self, x):
-        """Events `[*sample, ..., *event]`, broadcast to the batch, as `[*sample, N, *event]`; and the sample shape."""
+        """Broadcasts events `[*sample, ..., *event]` to the batch.
+
+        It returns them as `[*sample, N, *event]`, and the sample shape.
+        """
         sample_shape = []
 
         def flattened(part, event_shape):

@@ -1,4 +1,4 @@
-"""The negative binomial distribution with more zeros than it would give: counts of which some were missed."""
+"""The negative binomial distribution with extra zeros, for counts of which some were missed."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from keras_vae.layers.independent_negative_binomial import (
 
 
 class ZeroInflatedNegativeBinomialDistribution(IndependentNegativeBinomialDistribution):
-    """Independent negative binomial variables, each of which is 0 with a probability of its own instead.
+    """Independent negative binomial variables, each of which is 0 instead with a probability of its own.
 
     (`tfd.Inflated` of TFP 0.25 takes its logits twice.)
 
@@ -70,9 +70,10 @@ class ZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
 
         p(x_i) = pi_i [x_i = 0] + (1 - pi_i) NB(x_i; mu_i, sigma_i)
 
-    log(pi / (1 - pi)) is linear in the features, as log mu is. (The likelihood of scVI: Lopez et al., "Deep generative
-    modeling for single-cell transcriptomics", 2018.) See `IndependentNegativeBinomial`, also for the arguments; with
-    `projection=False` the features are all log mu, then all log(pi / (1 - pi)), then (with `PerElement`) log sigma^2.
+    The logits log(pi / (1 - pi)) are linear in the features, as log mu is. (The likelihood of scVI: Lopez et al., "Deep
+    generative modeling for single-cell transcriptomics", 2018.) See `IndependentNegativeBinomial`, also for the
+    arguments. With `projection=False` the features are all log mu, then all log(pi / (1 - pi)), then (with
+    `PerElement`) log sigma^2.
 
         scale = keras_vae.scales.PerDimension()
         likelihood = keras_vae.layers.ZeroInflatedNegativeBinomial(13, scale=scale)

@@ -1,4 +1,4 @@
-"""What every objective shares, and how a weight becomes a number."""
+"""The base class of the objectives, and how the weight of a term becomes a number."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ class Objective:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """`{name: weight}` of every term: numbers or `LearningRateSchedule`s."""
+        """The weight of every term, `{name: weight}`: numbers or `LearningRateSchedule`s."""
         raise NotImplementedError(f"{type(self).__name__} must define `weights`")
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def weight_at(weight, step=None):
 
 
 def check_weight(owner, name, weight):
-    """`weight`, if it is a finite number that is not negative, or a schedule."""
+    """Returns `weight`, if it is a finite number that is not negative, or a schedule."""
     if not (is_number(weight) and 0 <= weight < math.inf) and not isinstance(weight, Schedule):
         raise ValueError(
             f"{owner}: expected `{name}` to be a finite number >= 0 or a keras.optimizers.schedules."

@@ -12,8 +12,8 @@ class ELBO(Objective):
 
         -ELBO = E_q(z|x)[ -log p(x|z) ] + beta KL(q(z|x) || p(z)),    in nats per example
 
-    with the expectation as the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered,
-    and else the mean of log q(z|x) - log p(z) over the same draws.
+    The expectation is the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered.
+    Elsewhere it is the mean of log q(z|x) - log p(z) over the same draws.
 
         warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=1000, end_learning_rate=1.0)
         objective = keras_vae.objectives.ELBO(beta=warm_up)

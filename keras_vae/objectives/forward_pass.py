@@ -1,4 +1,4 @@
-"""What one pass through a VAE has produced: all that a term may look at."""
+"""The results of one pass through a VAE, which are all that an objective's terms may look at."""
 
 import dataclasses
 from typing import Any
@@ -33,7 +33,7 @@ class ForwardPass:
     fits: tuple = ()
 
     def reconstruction(self):
-        """The mean over the draws of what the decoder makes of each, `[B, *event]`."""
+        """The mean over the draws of the decoder's point estimate for each, `[B, *event]`."""
         return keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(self.likelihood))
 
     def commit_fits(self):

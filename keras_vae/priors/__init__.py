@@ -1,4 +1,4 @@
-"""Priors over the latent: called without arguments, each gives a TFP distribution."""
+"""Priors over the latent. Each is called without arguments, and gives a TFP distribution."""
 
 from keras_vae.priors.base import Prior
 from keras_vae.priors.standard_normal import StandardNormal

@@ -1,4 +1,4 @@
-"""What every prior shares: an event shape, its own or the posterior's."""
+"""The base class of the priors, which holds the shape of one latent: its own, or the posterior's."""
 
 import keras
 
@@ -10,7 +10,7 @@ from keras_vae.reprs import repr_of
 class Prior(keras.layers.Layer):
     """A distribution p(z) over the latent: `prior()` returns a `tfd.Distribution` of batch `[]`.
 
-    A subclass defines `distribution()`; weights it owns are created in `build(event_shape)`, which starts with
+    A subclass defines `distribution()`. It creates the weights that it owns in `build(event_shape)`, which starts with
     `super().build(event_shape)`.
 
         @keras.saving.register_keras_serializable("my_package")
@@ -21,6 +21,8 @@ class Prior(keras.layers.Layer):
 
             def distribution(self):
                 return tfp.distributions.Independent(tfp.distributions.Normal(self.mean, 1.0), len(self.latent_shape))
+
+        vae = keras_vae.VAE(vae.encoder, vae.decoder, prior=LearnedMean())
 
     Args:
         event_shape: shape of one latent: an integer, or integers. None, the default, takes the posterior's.

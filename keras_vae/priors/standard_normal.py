@@ -9,7 +9,7 @@ from keras_vae.priors.base import Prior
 
 @keras.saving.register_keras_serializable("keras_vae")
 class StandardNormal(Prior):
-    """p(z) = N(0, I), as in section 3 of Kingma & Welling (arXiv 1312.6114).
+    """The prior p(z) = N(0, I), as in section 3 of Kingma & Welling (arXiv 1312.6114).
 
         prior = keras_vae.priors.StandardNormal(4)
         prior().sample(3, seed=0)  # [3, 4]

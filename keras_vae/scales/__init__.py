@@ -1,13 +1,13 @@
-"""Where a location-scale layer's sigma comes from: one small class each.
+"""Scales, which say where a location-scale layer's sigma comes from: one small class each.
 
-A scale is a Keras layer that gives log sigma, broadcastable with the location; sigma is what a family calls its scale,
-for a Gaussian the standard deviation. It may own weights, take `parameters_per_element` numbers from the
-network, or be fitted to the training data (`Optimal`). Scales that are not fixed meet a smooth floor,
+A scale is a Keras layer that gives log sigma, broadcastable with the location. By sigma is meant what a family calls
+its scale: for a Gaussian, the standard deviation. A scale may own weights, take `parameters_per_element` numbers from
+the network, or be fitted to the training data (`Optimal`). Scales that are not fixed meet a smooth floor,
 
     sigma^2 = exp(raw) + floor^2,
 
-so that a variance which training drives to zero stays positive and its gradient fades instead of becoming NaN; and are
-cut off above sigma = e^40.
+so that a variance which training drives to zero stays positive, and its gradient fades instead of becoming NaN. They
+are cut off above sigma = e^40.
 """
 
 import numbers
@@ -23,9 +23,9 @@ __all__ = ["Fixed", "Optimal", "PerDimension", "PerElement", "Scale", "Shared"]
 
 
 def get(scale, dtype=None):
-    """The `Scale` that an argument stands for: itself, `Fixed` for a number, `PerElement()` for None.
+    """Returns the `Scale` that an argument stands for: itself, `Fixed` for a number, `PerElement()` for None.
 
-    One that is made here gets the policy `dtype`.
+    A scale that is made here gets the policy `dtype`.
 
     Raises:
         ValueError: `scale` is none of these, or a number that is not positive.

@@ -1,4 +1,4 @@
-"""What every scale shares: log sigma, and where it is held."""
+"""The base classes of the scales: log sigma, and where it is held."""
 
 import math
 from typing import Any
@@ -16,9 +16,10 @@ LARGEST_LOG_SCALE = 40.0
 
 
 class Scale(keras.layers.Layer):
-    """Base class. A subclass gives `log_scale`, and `parameters_per_element` if it wants features of the network's.
+    """The base class of the layers that give a likelihood its sigma.
 
-    `build(event_shape)` creates what weights it owns.
+    A subclass defines `log_scale`, and creates the weights that it owns in `build(event_shape)`. If it takes features
+    from the network, it sets `parameters_per_element`.
 
         @keras.saving.register_keras_serializable("my_package")
         class Halved(keras_vae.scales.PerElement):
@@ -39,7 +40,7 @@ class Scale(keras.layers.Layer):
             self.build(event_shape)
 
     def log_scale(self, features=None) -> Any:
-        """log sigma, broadcastable with `[..., *event]`.
+        """Returns log sigma, broadcastable with `[..., *event]`.
 
         Args:
             features: what it takes from the network, `[..., *event]`; None for a scale that takes nothing.
@@ -50,7 +51,7 @@ class Scale(keras.layers.Layer):
         return repr_of(self)
 
     def value(self) -> Any:
-        """sigma, floor included; of one that is held in weights, once these are built.
+        """Returns sigma, floor included. A sigma that is held in weights has a value once these are built.
 
         Raises:
             ValueError: sigma is a function of the features, or has not been built yet.
@@ -80,7 +81,7 @@ class LearnedScale(Scale):
         self.floor = check_sigma(type(self).__name__, "floor", floor)
 
     def bounded(self, raw):
-        """log sigma with sigma^2 = exp(raw) + floor^2, and at most what the loss ops hold exactly."""
+        """Returns log sigma with sigma^2 = exp(raw) + floor^2, and at most what the loss ops hold exactly."""
         return 0.5 * ops.minimum(log_add_exp(raw, 2.0 * math.log(self.floor)), 2.0 * LARGEST_LOG_SCALE)
 
     def get_config(self):
@@ -146,13 +147,13 @@ def kept_axes(event_shape, axis):
 
 
 def averaged_axes(event_shape, axis):
-    """The event's other axes, counted from the back."""
+    """The event's axes that `axis` does not name, counted from the back."""
     kept = kept_axes(event_shape, axis)
     return tuple(each - len(event_shape) for each in range(len(event_shape)) if each not in kept)
 
 
 def shape_along(owner, event_shape, axis):
-    """The shape of what varies along `axis` alone, broadcastable with the event: `()` if that is None."""
+    """The shape of a value that varies along `axis` alone, broadcastable with the event: `()` if `axis` is None."""
     axes = () if axis is None else axis if isinstance(axis, (list, tuple)) else (axis,)
     rank = len(event_shape)
     if not all(hasattr(each, "__index__") and -rank <= each < rank for each in axes):
@@ -167,7 +168,7 @@ def shape_along(owner, event_shape, axis):
 
 
 def check_sigma(owner, name, value):
-    """`value` as a float, if it is a positive number whose log-variance the loss ops hold exactly.
+    """Returns `value` as a float, if it is a positive number whose log-variance the loss ops hold exactly.
 
     Raises:
         ValueError: it is not.

@@ -9,7 +9,7 @@ from keras_vae.scales.base import Scale, check_sigma
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Fixed(Scale):
-    """A sigma that is known and not learned. With it, maximising the likelihood is minimising squared error.
+    """A sigma that is known and not learned. With it, maximising a Gaussian's likelihood is minimising squared error.
 
         likelihood = keras_vae.layers.IndependentNormal(13, scale=keras_vae.scales.Fixed(0.1))  # or scale=0.1
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
@@ -26,7 +26,7 @@ class Fixed(Scale):
         self.sigma = check_sigma("Fixed", "value", value)
 
     def value(self):
-        """sigma, a float."""
+        """Returns sigma, a float."""
         return self.sigma
 
     def log_scale(self, features=None):

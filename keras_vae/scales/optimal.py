@@ -13,9 +13,16 @@ class Optimal(LearnedScale):
 
         sigma^2 = mean over the batch and the event of (x - mu)^2,    for a Gaussian
 
-    In training each batch is scored with its own best sigma, found by its family in closed form or as a fixed point.
-    Evaluation, draws and everything else use the estimate that training has left: the moving average of sigma^2, never
-    a sigma of the data that is scored. By it a test set is scored honestly.
+    In training each batch is scored with its own best sigma, which its family finds in closed form or as a fixed point.
+    Everything else, evaluation and draws among it, uses the estimate that training has left. That is the moving average
+    of sigma^2, and never a sigma of the data that is scored. So a test set is scored honestly.
+
+    A VAE does so at each step. Elsewhere, as in a model of one's own, a batch is scored and its sigma kept by
+
+        distribution, fits = layer(features, training=True).fitted_to(x)
+        log_prob = distribution.log_prob(x)
+        for fit in fits:
+            fit.commit()
 
     On several devices each replica's share has a sigma of its own, as a batch's statistics do in Keras.
 
@@ -52,7 +59,7 @@ class Optimal(LearnedScale):
         self.moving_weight = self.add_weight(shape=shape, name="moving_weight", **weight)
 
     def with_floor(self, log_scale):
-        """log of a fitted sigma, floor included: what a training batch is scored with."""
+        """Returns the log of a fitted sigma, floor included, by which a training batch is scored."""
         return self.bounded(2.0 * log_scale)
 
     def observe(self, log_scale, weight=1.0):
@@ -69,7 +76,10 @@ class Optimal(LearnedScale):
             average.assign(average + share * (ops.cast(value, average.dtype) - average))
 
     def log_scale(self, features=None):
-        """log of the sigma that training has left; 0 before any training, or for what was never observed."""
+        """Returns the log of the sigma that training has left.
+
+        It is 0 before any training, and for what was never observed.
+        """
         weight = ops.convert_to_tensor(self.moving_weight)
         square = ops.convert_to_tensor(self.moving_square) / ops.where(weight > 0, weight, 1.0)
         return self.bounded(ops.log(ops.where(weight > 0, square, 1.0)))

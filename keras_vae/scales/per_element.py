@@ -13,6 +13,9 @@ class PerElement(LearnedScale):
 
         likelihood = keras_vae.layers.IndependentNormal(13, scale=keras_vae.scales.PerElement(floor=1e-2))
         decoder = keras.Sequential([layers.Dense(64, "relu"), likelihood])
+
+    Args:
+        floor: the smallest sigma, approached smoothly: sigma^2 = exp(raw) + floor^2.
     """
 
     parameters_per_element = 1

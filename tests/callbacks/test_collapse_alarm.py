@@ -48,7 +48,7 @@ class Examples(keras.callbacks.Callback):
         self.num, self.found = num, []
 
     def on_fit_data(self, training, validation=None):
-        self.data = FitData(training, validation)
+        self.data = None if training is None else FitData(training, validation)
 
     def on_epoch_end(self, epoch, logs=None):
         self.found.append(self.data.first_examples(self.model, self.num))
