@@ -9,7 +9,7 @@ from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
 from keras_vae.data.parts import replace
 from keras_vae.engine import query
-from keras_vae.evaluation.log_likelihood import LogLikelihood
+from keras_vae.evaluation.log_likelihood import log_likelihood
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.unflattened import UnflattenedDistribution
 from keras_vae.objectives import ELBO, ForwardPass, Objective
@@ -66,7 +66,6 @@ class VAE(Trainer, Persistent):
         self.prior = prior
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
-        self.log_likelihood_estimator = LogLikelihood(self)
 
     def call(self, x, training=None):
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
@@ -171,7 +170,7 @@ class VAE(Trainer, Persistent):
         Raises:
             ValueError: `num_samples` is not a positive integer; x cannot be scored.
         """
-        return self.log_likelihood_estimator(x, num_samples, batch_size, verbose, seed, check_data)
+        return log_likelihood(self, x, num_samples, batch_size, verbose, seed, check_data)
 
     def export(self, filepath, format="tf_saved_model", verbose=None):
         """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.

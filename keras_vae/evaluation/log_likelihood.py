@@ -1,7 +1,5 @@
 """The importance-sampled log-likelihood, in memory that does not grow with the number of samples."""
 
-import weakref
-
 import keras
 from keras import ops
 
@@ -19,51 +17,39 @@ BLOCK_ROWS = 2048
 STEP_ROWS = 2**18
 
 
-class LogLikelihood:
-    """Estimates log p(x) under a VAE, for any kind of data: see `VAE.log_likelihood`.
+def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
+    """Estimates log p(x) under a VAE, for any kind of data: see `VAE.log_likelihood`."""
+    num_samples = check_integer("log_likelihood", "num_samples", num_samples)
+    if batch_size is None:
+        batch_size = examples_at_once(num_samples)
+    batch_size = check_integer("log_likelihood", "batch_size", batch_size)
+    given, steps = {"x": x}, None
+    with DataCheck(vae, enabled=check_data) as check:
+        spec = vae.prepare_data(given, check, "x")
+        if kinds.is_dataset(given["x"]):
+            given["x"] = datasets.rebatched(given["x"], batch_size)
+        elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
+            given["x"] = datasets.batched(given["x"], batch_size)
+        elif kinds.holds_arrays(given["x"]):
+            given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
+        elif spec is not None:
+            batch_size = pick(spec, vae.target).shape[0] or batch_size
+        sampler = sampler_of(vae, draws_at_once(batch_size))
+        # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
+        (seed,) = vae.seeds(seed, "importance")
+        sampler.restart(num_samples, seed)
+        return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
-    The engine keeps a program for each number of draws that go through the decoder at once.
 
-    Args:
-        vae: the `VAE`.
-    """
-
-    def __init__(self, vae):
-        self._vae = weakref.ref(vae)
-
-    def __call__(self, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
-        vae = self._vae()
-        num_samples = check_integer("log_likelihood", "num_samples", num_samples)
-        if batch_size is None:
-            batch_size = examples_at_once(num_samples)
-        batch_size = check_integer("log_likelihood", "batch_size", batch_size)
-        given, steps = {"x": x}, None
-        with DataCheck(vae, enabled=check_data) as check:
-            spec = vae.prepare_data(given, check, "x")
-            if kinds.is_dataset(given["x"]):
-                given["x"] = datasets.rebatched(given["x"], batch_size)
-            elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
-                given["x"] = datasets.batched(given["x"], batch_size)
-            elif kinds.holds_arrays(given["x"]):
-                given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
-            elif spec is not None:
-                batch_size = pick(spec, vae.target).shape[0] or batch_size
-            sampler = self._sampler(draws_at_once(batch_size))
-            # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
-            (seed,) = vae.seeds(seed, "importance")
-            sampler.restart(num_samples, seed)
-            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
-
-    def _sampler(self, block):
-        """The importance sampler of so many draws at once, which is made and compiled once."""
-        vae = self._vae()
-        jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
-        samplers = vae.engine.samplers
-        if (block, jit_compile) not in samplers:
-            with vae.distribute_strategy.scope():
-                samplers[block, jit_compile] = ImportanceSampler(vae, block)
-            samplers[block, jit_compile].jit_compile = jit_compile
-        return samplers[block, jit_compile]
+def sampler_of(vae, block):
+    """A VAE's importance sampler of so many draws at once, which is made and compiled once: its engine keeps it."""
+    jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
+    samplers = vae.engine.samplers
+    if (block, jit_compile) not in samplers:
+        with vae.distribute_strategy.scope():
+            samplers[block, jit_compile] = ImportanceSampler(vae, block)
+        samplers[block, jit_compile].jit_compile = jit_compile
+    return samplers[block, jit_compile]
 
 
 class ImportanceSampler(keras.Model):
