@@ -54,10 +54,13 @@ def program(function, jit_compile=None, input_signature=None):
 
 def xla_compile(function):
     """Compiles `function` with XLA: a program of its own in eager and graph code, inlined in an outer program."""
-    compiled = program(function, jit_compile=True)
+    compiled, plain = program(function, jit_compile=True), program(function)
 
     def call(*operands):
-        return (function if getattr(_place, "is_uncompiled", False) else compiled)(*operands)
+        if not getattr(_place, "is_uncompiled", False):
+            return compiled(*operands)
+        # A graph has it traced once for all; what runs but once here and now is not worth tracing.
+        return (function if tf.executing_eagerly() else plain)(*operands)
 
     return call
 

@@ -52,7 +52,8 @@ def write_saved_model(vae, path):
     served = signatures(vae)
     del served["encode_mean"]  # which `encode` is, too
     for name, (function, inputs) in served.items():  # the first becomes the default
-        archive.add_endpoint(name, checked(function, inputs), [spec_of(each) for each in inputs])
+        # Keras traces what it is given several times over: a program it finds traced.
+        archive.add_endpoint(name, backend.program(checked(function, inputs)), [spec_of(each) for each in inputs])
     # Gradients have left with Python.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with quiet():

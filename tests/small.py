@@ -39,6 +39,32 @@ def bernoulli_vae(event_shape=(8, 8, 1), latent=3, seed=0, units=16, **kwargs):
     return keras_vae.VAE(encoder, decoder, seed=seed, **kwargs)
 
 
+@functools.cache
+def _model_and_state(build):
+    vae = build()
+    vae.compile("adam", jit_compile=False)
+    vae.fit(digits()[:2], verbose=0)  # makes all variables
+    fresh = build()
+    fresh.compile("adam", jit_compile=False)
+    fresh.build((None, 8, 8, 1))
+    fresh.optimizer.build(fresh.trainable_variables)
+    return vae, [np.asarray(variable) for variable in (*fresh.variables, *fresh.optimizer.variables)]
+
+
+def as_new(build=gaussian_vae):
+    """`build()` for digits, compiled with Adam and without XLA, in the state that it begins in.
+
+    One model for all tests that do no more than train, score and watch it: its programs are made once.
+    """
+    vae, state = _model_and_state(build)
+    for variable, value in zip((*vae.variables, *vae.optimizer.variables), state, strict=True):
+        variable.assign(value)
+    vae.engine.batches_done = 0
+    vae.stop_training = False
+    vae.reset_metrics()
+    return vae
+
+
 def restart_noise(vae):
     """Puts the noise of the latents back to its start."""
     vae.seed_generator.state.assign([vae.seed, 0])

@@ -27,7 +27,7 @@ def test_fits_leave_nothing_and_tensorflow_warns_of_nothing(caplog):
     with caplog.at_level(logging.WARNING, logger=tf.get_logger().name):
         tf.get_logger().addHandler(caplog.handler)
         try:
-            models = [used(seed) for seed in range(6)]
+            models = [used(seed) for seed in range(4)]
         finally:
             tf.get_logger().removeHandler(caplog.handler)
     keras.backend.clear_session()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from small import bernoulli_vae, digits, gaussian_vae, restart_noise
+from small import as_new, bernoulli_vae, digits, gaussian_vae, restart_noise
 
 import keras_vae
 from keras_vae.layers import IndependentNormal
@@ -85,8 +85,7 @@ def test_every_kind_of_data_trains_alike(arrays):
     """The same batches in the same order give the same losses, whatever hands them over."""
     histories = {}
     for kind, as_kind in KINDS.items():
-        vae = gaussian_vae()
-        vae.compile("adam", jit_compile=False)
+        vae = as_new()
         histories[kind] = vae.fit(**as_kind(*arrays), epochs=2, verbose=0).history
     assert len(histories["arrays"]["loss"]) == 2
     for kind, history in histories.items():
@@ -102,12 +101,10 @@ def test_every_kind_of_data_trains_alike(arrays):
 def test_sample_weight_without_labels_counts(kind):
     losses = []
     for labels in (Y, None):
-        vae = gaussian_vae()
-        vae.compile("adam", jit_compile=False)
+        vae = as_new()
         losses.append(vae.fit(**KINDS[kind](X, labels, WEIGHTS), epochs=2, verbose=0).history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
-    unweighted = gaussian_vae()
-    unweighted.compile("adam", jit_compile=False)
+    unweighted = as_new()
     assert abs(unweighted.fit(X, batch_size=16, verbose=0, shuffle=False).history["loss"][0] - losses[0][0]) > 1.0
 
 
@@ -145,8 +142,7 @@ def test_metrics_are_exact_over_the_epoch(jit_compile, steps_per_execution, weig
 
 
 def test_predict_between_leaves_the_metrics_alone():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     vae.fit(X, verbose=0)
     before = vae.get_metrics_result()
     vae.predict(X, verbose=0)
@@ -167,8 +163,7 @@ def test_validation_data(validation):
 
 
 def test_validation_split_and_validation_dataset():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     history = vae.fit(X, sample_weight=WEIGHTS, validation_split=0.2, epochs=2, verbose=0).history
     assert len(history["val_elbo"]) == 2
     dataset = tf.data.Dataset.from_tensor_slices(X).batch(16)
@@ -176,9 +171,12 @@ def test_validation_split_and_validation_dataset():
     assert len(history["val_elbo"]) == 2
 
 
-def test_per_pixel_sample_weights_are_refused():
+@pytest.mark.parametrize("before", [None, WEIGHTS], ids=["first", "after others"])
+def test_per_pixel_sample_weights_are_refused(before):
     vae = gaussian_vae()
     vae.compile("adam", jit_compile=False)
+    if before is not None:
+        vae.fit(X, sample_weight=before, verbose=0)
     with pytest.raises(ValueError, match=r"one number an example, shape \[batch\]; received shape .*8, 8, 1"):
         vae.fit(X, sample_weight=np.ones_like(X), verbose=0)
 
@@ -253,8 +251,7 @@ def test_compiled_metrics_compare_x_with_its_reconstruction():
 
 def test_callbacks_see_epochs_and_stop_training():
     seen = []
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     stop = keras.callbacks.EarlyStopping(monitor="val_elbo", mode="min", patience=0)  # the wrong way round, to stop
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(sorted(logs)))
     vae.fit(X, validation_split=0.2, epochs=9, verbose=0, callbacks=[stop, watch])
@@ -385,8 +382,7 @@ def with_value(value, *position):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_named_with_their_position(value):
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     x = with_value(value, 17, 3, 2, 0)
     x[40] = np.nan
     message = rf"Expected x to be finite; received {value} at position \[17, 3, 2, 0\], the first of 65 value"
@@ -445,8 +441,7 @@ def test_zeros_and_ones_of_any_type_suit_a_bernoulli(dtype):
 
 
 def test_unscaled_bytes_for_a_normal():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     message = r"IndependentNormal scores real numbers, of bytes 0 and 1; received [0-9]+ at .*x.astype\('float32'\)"
     with pytest.raises(ValueError, match=message):
         vae.fit((X * 255).astype("uint8"), verbose=0)
@@ -460,15 +455,13 @@ def test_unscaled_bytes_for_a_normal():
     ids=["array", "dataset", "PyDataset", "generator"],
 )
 def test_no_data_at_all(empty):
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     with pytest.raises(ValueError, match="Expected x to hold at least one example; received an empty data set"):
         vae.fit(empty, verbose=0)
 
 
 def test_data_that_is_no_number():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     with pytest.raises(ValueError, match="Expected x to hold numbers; received dtype <U1"):
         vae.fit(np.full((4, 8, 8, 1), "a"), verbose=0)
 
@@ -501,15 +494,13 @@ def test_a_bad_value_beside_the_target_is_found_and_named():
 
 
 def test_weights_that_are_not_finite():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     with pytest.raises(ValueError, match=r"Expected sample_weight to be finite; received inf at position \[3\]"):
         vae.fit(X, sample_weight=np.where(np.arange(50) == 3, np.inf, 1.0), verbose=0)
 
 
 def test_labels_of_any_kind_are_ignored():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     vae.fit(X, np.array(["digit"] * 50), verbose=0)
     ragged = tf.ragged.constant([[1] * (i % 3) for i in range(50)])
     vae.fit(tf.data.Dataset.from_tensor_slices((X, ragged)).batch(16), verbose=0)
@@ -517,8 +508,7 @@ def test_labels_of_any_kind_are_ignored():
 
 
 def test_a_stream_that_turns_out_empty():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     nothing = tf.data.Dataset.from_tensor_slices(X).filter(lambda x: False).batch(4)
     for use in (vae.fit, vae.evaluate):
         with pytest.raises(ValueError, match="Expected x to hold at least one example"):
@@ -526,8 +516,7 @@ def test_a_stream_that_turns_out_empty():
 
 
 def test_single_examples_in_place_of_batches():
-    vae = gaussian_vae()
-    vae.compile("adam", jit_compile=False)
+    vae = as_new()
     with pytest.raises(ValueError, match=r"Are these single examples\? Give batches of them: dataset.batch"):
         vae.fit(tf.data.Dataset.from_tensor_slices(X), verbose=0)
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from small import digits, gaussian_vae
+from small import as_new, digits, gaussian_vae
 from tensorboard import program
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
@@ -23,9 +23,13 @@ def compiled(vae, optimizer=None, **kwargs):
     return vae
 
 
-def small_vae(**kwargs):
-    """A compiled VAE of digits with two latents and few units."""
-    return compiled(gaussian_vae(latent=2, units=8), **kwargs)
+def _small():
+    return gaussian_vae(latent=2, units=8)
+
+
+def small_vae(optimizer=None, **kwargs):
+    """A compiled VAE of digits with two latents and few units: a new one, where it is to be compiled in another way."""
+    return compiled(_small(), optimizer, **kwargs) if optimizer or kwargs else as_new(_small)
 
 
 def joint_vae():

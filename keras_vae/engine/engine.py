@@ -87,11 +87,13 @@ class Engine:
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that.
 
         Raises:
-            ValueError: the batch's x has another shape than the decoder's event.
+            ValueError: the batch's x has another shape than the decoder's event; its weights are not one an example.
         """
         model = self.model
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        if sample_weight is not None:  # here, for a graph that has met several ranks knows none
+            contract.check_sample_weight(sample_weight)
         if model.built and model.event_shape is not None:
-            x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
             contract.check_event(model.event_shape, pick(x, model.target))
         parts = [model.optimizer, compat.compiled_metrics_of(model)]
         if not model.built or any(part is not None and not part.built for part in parts):

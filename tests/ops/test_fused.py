@@ -110,15 +110,16 @@ def summed(op, event_ndims):
 @every_op
 def test_gradient_is_that_of_finite_differences(op):
     operands = op.draw((2, 3))
-    upstream = weights_like(op.function(*operands))
-    _, *gradients = value_and_gradients(op.function, operands, upstream)
-    for index, gradient in enumerate(gradients):
+    with checks.uncompiled():  # compiled, it is the same: test_xla_is_the_same_as_eager
+        upstream = weights_like(op.function(*operands))
+        _, *gradients = value_and_gradients(op.function, operands, upstream)
+        for index, gradient in enumerate(gradients):
 
-        def total(array, index=index):
-            changed = [*operands[:index], tf.constant(array), *operands[index + 1 :]]
-            return tf.reduce_sum(upstream * op.function(*changed)).numpy()
+            def total(array, index=index):
+                changed = [*operands[:index], tf.constant(array), *operands[index + 1 :]]
+                return tf.reduce_sum(upstream * op.function(*changed)).numpy()
 
-        assert_close(gradient, checks.numerical_gradient(total, operands[index].numpy()), 1e-9, f"operand {index}")
+            assert_close(gradient, checks.numerical_gradient(total, operands[index].numpy()), 1e-9, f"operand {index}")
 
 
 @every_op
@@ -439,7 +440,7 @@ def test_integer_and_boolean_data(op, dtype):
 
 @every_op
 def test_an_example_that_is_not_finite_leaves_the_others_alone(op):
-    operands = op.draw((3, 4), dtype="float32")
+    operands = op.draw((2, 3), dtype="float32")
     expected = value_and_gradients(op.function, operands)
     for index, bad in itertools.product(range(len(operands)), [np.nan, np.inf, -np.inf]):
         spoilt = operands[index].numpy()
@@ -448,21 +449,21 @@ def test_an_example_that_is_not_finite_leaves_the_others_alone(op):
         actual = value_and_gradients(op.function, changed)
         assert not np.isfinite(actual[0][1]), f"operand {index}, {bad}: {actual[0][1]}"
         for ours, plain in zip(actual, expected, strict=True):
-            np.testing.assert_array_equal(ours.numpy()[[0, 2]], plain.numpy()[[0, 2]])
+            np.testing.assert_array_equal(ours.numpy()[0], plain.numpy()[0])
 
 
 @every_op
 def test_a_zero_upstream_gradient_gives_a_zero_gradient(op):
     """A masked example counts nothing, however absurd its numbers: not 0 times infinity, which is NaN."""
-    signs = [np.sign(operand) for operand in op.draw((3, 4))]
+    signs = [np.sign(operand) for operand in op.draw((2, 3))]
     largest = [80.0 if sampler is log_variance else np.finfo("float32").max for sampler in op.samplers]
     for flips in itertools.product([1, -1], repeat=len(signs)):
         operands = [
             tf.constant(s * flip * peak, tf.float32) for s, flip, peak in zip(signs, flips, largest, strict=True)
         ]
-        _, *gradients = value_and_gradients(op.function, operands, tf.zeros(3))
+        _, *gradients = value_and_gradients(op.function, operands, tf.zeros(2))
         for gradient in gradients:
-            np.testing.assert_array_equal(gradient, np.zeros((3, 4)))
+            np.testing.assert_array_equal(gradient, np.zeros((2, 3)))
 
 
 @every_op
