@@ -119,8 +119,8 @@ def same_static_shape(one, other):
 def sum_last(value, ndims, scale):
     """`scale` times the sum of `value` over its last `ndims` axes, at least one.
 
-    On a CPU as a product with a vector, which XLA computes in one loop with what makes `value`; for a sum it first
-    stores `value`.
+    On a CPU it is a product with a vector, which XLA computes in one loop with what makes `value`. For a sum XLA would
+    store `value` first.
     """
     event_shape = value.shape[-ndims:]
     size = math.prod(event_shape) if event_shape.is_fully_defined() else 0

@@ -9,12 +9,12 @@ import keras
 
 from keras_vae.version import __version__, check_not_newer
 
-PARTS = ("encoder", "decoder", "prior", "objective")
+SAVED_PARTS = ("encoder", "decoder", "prior", "objective")
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a `.keras` file
 
 
 class Persistent(keras.Model):
-    """A model whose parts are saved with it: see `PARTS`.
+    """A model whose parts are saved with it: see `SAVED_PARTS`.
 
     A subclass has an attribute for each, and `engine`, `known`, `target` and `seed`.
     """
@@ -23,7 +23,7 @@ class Persistent(keras.Model):
         serialize = keras.saving.serialize_keras_object
         # Twice: Keras marks an object that has two places at its second sight, and loses the mark of its first.
         for _ in range(2):
-            parts = {part: serialize(getattr(self, part)) for part in PARTS}
+            parts = {part: serialize(getattr(self, part)) for part in SAVED_PARTS}
         return {**super().get_config(), "version": __version__, **parts, "target": self.target, "seed": self.seed}
 
     @classmethod
@@ -31,7 +31,7 @@ class Persistent(keras.Model):
         config = dict(config)
         check_not_newer(config.get("name"), config.pop("version", None))
         deserialize = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
-        return cls(**{**config, **{part: deserialize(config[part]) for part in PARTS}})
+        return cls(**{**config, **{part: deserialize(config[part]) for part in SAVED_PARTS}})
 
     def get_build_config(self):
         # Keras's is of shapes alone.

@@ -95,8 +95,8 @@ def scalar(name, dtype):
 def inputs_of(vae):
     """The parts of x, flat, as `KerasTensor`s with the names that a caller gives: `x`, or the encoder's inputs'.
 
-    Numbers are float32, or float64 under a float64 policy, whatever the networks compute in; what the encoder takes as
-    integers or text is that: as its `keras.Input`s say, or else as x was when the model was built.
+    Numbers are float32, or float64 under a float64 policy, whatever the networks compute in. What the encoder takes as
+    integers or text is that here too. Its `keras.Input`s say so, or else x, as it was when the model was built.
     """
     parts = keras.tree.flatten(vae.x_spec)
     takes = [each for each in getattr(vae.encoder, "inputs", None) or [] if hasattr(each, "dtype")]

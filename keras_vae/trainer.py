@@ -10,7 +10,7 @@ from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
 from keras_vae.engine import Engine, Feed, split_off_validation
-from keras_vae.engine.feeding import PARTS
+from keras_vae.engine.feeding import ARGUMENTS
 from keras_vae.terms import TermModel
 
 
@@ -120,7 +120,7 @@ class Trainer(TermModel):
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
             if given["validation_data"] is not None:
                 parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
-                validation = dict(zip(PARTS, parts, strict=True), steps=validation_steps)
+                validation = dict(zip(ARGUMENTS, parts, strict=True), steps=validation_steps)
                 feeds.append(self._feed(validation, check, "validation x", validation_batch_size or batch_size))
             with (
                 shown_to(callbacks, [(feed.given["x"], feed.given.get("y")) for feed in feeds]),
@@ -128,7 +128,7 @@ class Trainer(TermModel):
             ):
                 if given["validation_data"] is not None:
                     given["validation_steps"] = validation["steps"]
-                    given["validation_data"] = tuple(validation[part] for part in PARTS)
+                    given["validation_data"] = tuple(validation[part] for part in ARGUMENTS)
                 with self.engine.counting(given):
                     history = super().fit(**given)
             if history.epoch and not history.history:  # a stream that nobody could know to be empty
@@ -268,5 +268,5 @@ def shown_to(callbacks, data):
 
 
 def arguments_of_keras(given):
-    """Of a method's local variables at its first line, the arguments that Keras's method of the name takes too."""
+    """The arguments that Keras's method takes too, from the local variables at a method's first line."""
     return {name: value for name, value in given.items() if name not in ("self", "check_data", "kwargs", "__class__")}

@@ -13,9 +13,9 @@ def discretized_logistic_nll(x, loc, log_scale, levels=256, event_ndims=1):
 
         nll = -sum_i log [ F(b_i) - F(a_i) ],    F(v) = sigmoid((v - mu_i) / s_i)
 
-    a and b = (x -+ 1/2) / (levels - 1) are the ends of level x, with the levels 0, 1, ..., levels - 1 laid from 0 to 1;
-    the lowest begins at -infinity and the highest ends at infinity, so that the probabilities sum to 1 (Salimans et
-    al., "PixelCNN++", arXiv 1701.05517, section 2.1). The operands broadcast as in arithmetic.
+    The levels 0, 1, ..., levels - 1 are laid from 0 to 1. Level x has the ends a and b = (x -+ 1/2) / (levels - 1). The
+    lowest begins at -infinity and the highest ends at infinity, so that the probabilities sum to 1. (Salimans et al.,
+    "PixelCNN++", arXiv 1701.05517, section 2.1.) The operands broadcast as in arithmetic.
 
     Args:
         x: the data, whole numbers from 0 to `levels - 1`, `[..., *event]`; floats or integers.

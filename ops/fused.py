@@ -5,14 +5,14 @@ An op is given as two elementwise functions in `keras.ops`, and `fused` makes it
     forward(*operands)   -> the summand of each element
     backward(*operands)  -> its derivative with respect to each operand, finite if the operands are
 
-A finite operand never becomes an infinite value. Where a number is too large for the dtype, it is the dtype's largest
-(`saturate`), so that one absurd pixel cannot turn a batch's loss into inf and its gradient into NaN; an operand that is
+A finite operand never becomes an infinite value. A number that is too large for the dtype becomes the dtype's largest
+(`saturate`). So one absurd pixel cannot turn a batch's loss into inf and its gradient into NaN. An operand that is
 itself infinite or NaN is passed through as the mathematics has it, or as NaN. (A derivative is made finite first of
 all: times an upstream gradient of 0 it is 0.)
 
-On a CPU the speed is that of memory: XLA makes one loop of the forward and its sum, and one of each derivative. It
-stores what is costly (an exponential) and used by two loops, which takes longer than computing it twice; so the
-functions write each an exponential of its own.
+On a CPU the speed is that of memory: XLA makes one loop of the forward and its sum, and one of each derivative. What is
+costly (an exponential) and used by two loops it stores, which takes longer than computing it twice. So the functions
+write each an exponential of its own.
 """
 
 import functools
@@ -106,8 +106,8 @@ def fused(forward, backward):
     def programs(event_ndims, constant, shapes):
         """The two XLA programs: the value, and the gradient of each operand that is not `constant`.
 
-        For operands of these `shapes`, as far as they are the event's, and ranks: a program that has met several would
-        know none of its result's shape, and could not choose how to sum.
+        They are for operands of these ranks and, as far as they are the event's, `shapes`. A program that has met
+        several would know nothing of its result's shape, and could not choose how to sum.
         """
 
         @backend.xla_compile

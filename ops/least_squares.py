@@ -8,8 +8,8 @@ def orthogonal(columns):
 
     Modified Gram-Schmidt: each column is divided by its length r_k, and what lies along it is taken from those after
     it. The lengths are the diagonal of R in M = Q R, so that det(I + A'A) = det(M'M) = (r_1 ... r_R)^2. In float32 A'A
-    may be 1e15 and have lost the I next to it; here no such number is formed, and column k keeps its own 1 under A, for
-    those before have a 0 there, so that r_k >= 1.
+    may be 1e15 and have lost the I next to it. Here no such number is formed. Column k keeps its own 1 under A, for
+    those before have a 0 there; so r_k >= 1.
 
     Args:
         columns: A's columns as rows, `[..., R, D]`, R known while tracing.

@@ -14,10 +14,10 @@ PARITY = 0x1BD11BDA  # of the key schedule
 def standard_normal(shape, seed, row_axis=0, first_row=0, dtype="float32"):
     """Draws from N(0, 1), each a function of the seed, its row, and its place in the row.
 
-    Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) makes a random
-    word of row and place, and the inverse of the normal distribution function makes the word normal. So a row's noise
-    does not depend on how many rows there are or on which device draws it, and is the same in eager code, graphs and
-    XLA programs, to rounding.
+    Threefry-2x32 with 20 rounds makes a random word of row and place (Salmon et al., "Parallel random numbers: as easy
+    as 1, 2, 3", SC 2011). The inverse of the normal distribution function makes the word normal. So a row's noise does
+    not depend on how many rows there are or on which device draws it. It is the same in eager code, graphs and XLA
+    programs, to rounding.
 
     Args:
         shape: of the draws, at least one axis; integers, or scalar integer tensors.

@@ -14,9 +14,9 @@ def solve_lower(lower, rhs, transpose=False):
 
         y_i = (b_i - sum_{j < i} L_ij y_j) / L_ii
 
-    Of b = x - mu, with L L' the covariance, it is x made white: log N(x; mu, L L') is that of y under N(0, I), less the
-    log-determinant of L. Each step of the substitution may make numbers larger by a factor, as many times as b has
-    elements; so each is held within `bound(dtype)`, at which its square has room to be added up.
+    For b = x - mu and a covariance L L', y is x made white. Then log N(x; mu, L L') = log N(y; 0, I) - log det L.
+    Each of the substitution's steps, one an element of b, may make numbers larger by a factor. So each number is held
+    within `bound(dtype)`, at which its square has room to be added up.
 
     Args:
         lower: L, `[..., D, D]`; what stands above the diagonal is not looked at.

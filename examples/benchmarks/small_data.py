@@ -14,10 +14,10 @@ import tempfile
 import time
 
 import data
-import keras
 import numpy as np
 import tensorflow as tf
 from contestants import CONTESTANTS
+from stopwatch import Stopwatch
 from workloads import WORKLOADS
 
 PEERS = ("keras_tfp", "keras_tfp_xla")
@@ -89,24 +89,6 @@ def epochs(models, train, held_out, rounds):
 
 def validation_of(name, held_out):
     return held_out if name == "keras_vae" else (held_out, None)
-
-
-class Stopwatch(keras.callbacks.Callback):
-    """Seconds from each epoch's beginning to the next one's, or to the end."""
-
-    def on_train_begin(self, logs=None):
-        self.marks = [time.perf_counter()]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch:
-            self.marks.append(time.perf_counter())
-
-    def on_train_end(self, logs=None):
-        self.marks.append(time.perf_counter())
-
-    @property
-    def seconds(self):
-        return [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
 
 
 def calls(method, models, x, batch_size, rounds):

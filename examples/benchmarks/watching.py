@@ -14,7 +14,6 @@ import pathlib
 import statistics
 import sys
 import tempfile
-import time
 
 import keras
 
@@ -22,21 +21,7 @@ import keras_vae
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 import quickstart
-
-
-class Stopwatch(keras.callbacks.Callback):
-    """Seconds from each epoch's beginning to the next one's, or to the end; stands before all others."""
-
-    def on_train_begin(self, logs=None):
-        self.marks = [time.perf_counter()]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch:
-            self.marks.append(time.perf_counter())
-
-    @property
-    def seconds(self):
-        return [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
+from stopwatch import Stopwatch
 
 
 def main():

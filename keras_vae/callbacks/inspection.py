@@ -44,8 +44,10 @@ class Latents(NamedTuple):
 
 
 class Inspector:
-    """Looks at a built VAE through fixed examples, by programs that are traced once and draw fixed noise, and leaves no
-    trace: what layers count or draw by themselves is not kept. A few MB of x pass through the networks at once.
+    """Looks at a built VAE through fixed examples, and leaves it as it was.
+
+    Its programs are traced once and draw the same noise each time. What layers count or draw meanwhile is not kept. A
+    few MB of x pass through the networks at once.
 
     Args:
         vae: a built `VAE`.

@@ -23,8 +23,15 @@ class View(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """How much a picture shows: pairs of original and reconstruction; samples, rows and columns; units of a traversal,
-    and steps along each; points a side of the manifold."""
+    """How much a picture shows.
+
+    Attributes:
+        pairs: of original and reconstruction.
+        samples: rows and columns.
+        units: of a traversal.
+        steps: along each unit.
+        manifold: points a side.
+    """
 
     pairs: int
     samples: tuple
@@ -81,7 +88,7 @@ class Views:
         return IMAGES if isinstance(self.pictures[name], Pixels) else PLOTS
 
     def sigmas(self, latents):
-        """Of each part whose sigma is a function of z, its values for a few examples, `[n, *event]`."""
+        """Sigma for a few examples, `[n, *event]`, of each part where it is a function of z."""
         names = [name for name in self.pictures if getattr(self._scale(name), "parameters_per_element", 0)]
         found = self.inspector.stddevs(latents.mean[: IMAGES.pairs]) if names else {}
         return {name: found[name] for name in names if name in found}

@@ -34,8 +34,8 @@ class DataCheck:
     """Refuses data that the likelihood cannot score, before the step that would have used it.
 
     Arrays are looked at once, whole. Datasets, generators and `PyDataset`s are looked at batch by batch as they arrive.
-    Used as a context, around all that reads the data: there an error that a data pipeline has wrapped in its own comes
-    out as it was raised.
+    It is a context around all that reads the data. There an error that a data pipeline has wrapped in its own comes out
+    as it was raised.
 
     Args:
         model: whose `target` says what is scored, and whose `support`, a `Support`, or a dictionary of them, what the

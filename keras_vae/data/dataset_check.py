@@ -66,8 +66,8 @@ def _missing_rows(value):
 def inspect_dataset(dataset, examine):
     """`dataset`, each of whose elements is examined, in order and one ahead, before it is handed on.
 
-    `examine(element)` gives, in TensorFlow, whether the element is suspect, and the tensors for the Python function
-    `look(index, *arrays)`, its third result, which is called for a suspect element alone and may refuse it by raising.
+    `examine(element)` is TensorFlow, and has three results: whether the element is suspect, tensors, and a Python
+    function. That, `look(index, *arrays)`, is given the tensors of a suspect element, and may refuse it by raising.
     """
 
     @tf.autograph.experimental.do_not_convert

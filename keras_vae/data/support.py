@@ -37,8 +37,10 @@ class Support:
     scales: bool = True
 
     def for_dtype(self, dtype, scored="float32"):
-        """The support for data of a dtype, scored in another: bytes are an image that was not scaled, where that is a
-        mistake; and what is inside open ends must not be rounded to them.
+        """The support for data of a dtype, scored in another.
+
+        Bytes are an image that was not scaled, where that is a mistake. What is inside open ends must not be rounded to
+        them.
         """
         if self.is_open:
             return dataclasses.replace(self, scored_in=scored)

@@ -34,7 +34,7 @@ class BlockFunction(compat.GraphOf):
     """What Keras calls with an iterator of batches or blocks: runs a step on the next `steps_per_execution` batches.
 
     A batch shape costs one compilation, and another where more batches come at once than before. The rest of an epoch
-    has a program of its own, of one step; or, where one block is the whole epoch, is part of that block's.
+    has a program of its own, of one step. Where one block is the whole epoch, the rest is part of that block's program.
 
     Args:
         model: whose `steps_per_execution` says how many batches a call takes.

@@ -59,15 +59,8 @@ def rebatched(dataset, batch_size):
 
 def batched(arrays, batch_size):
     """The examples of a structure of arrays as a data set of batches, for a model's `predict`."""
-
-    def leaf(array):
-        array = tf.convert_to_tensor(array)
-        return tf.cast(array, keras.config.floatx()) if array.dtype.is_floating else array  # as Keras does
-
-    def parts(x):  # a list would be stacked
-        return tuple(map(parts, x)) if isinstance(x, (list, tuple)) else x
-
-    examples = tf.data.Dataset.from_tensor_slices((parts(keras.tree.map_structure(leaf, arrays)),))
+    tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))  # a list would be stacked
+    examples = tf.data.Dataset.from_tensor_slices((tensors,))
     return examples.batch(batch_size).with_options(options(sharded=True))
 
 

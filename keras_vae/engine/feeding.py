@@ -8,7 +8,7 @@ from keras_vae.data import kinds
 from keras_vae.engine import datasets
 from keras_vae.engine.arrays import ArrayBlocks
 
-PARTS = ("x", "y", "sample_weight")
+ARGUMENTS = ("x", "y", "sample_weight")
 
 
 class Feed:
@@ -89,7 +89,7 @@ class Feed:
             x = datasets.array_dataset(arrays, self.batch_size, **orders)
         else:
             x = ArrayBlocks(arrays, self.batch_size, batches_per_call if as_blocks else None, **orders)
-        given.update({**dict.fromkeys(PARTS), "x": x, "batch_size": None, self.steps_name: steps})
+        given.update({**dict.fromkeys(ARGUMENTS), "x": x, "batch_size": None, self.steps_name: steps})
         if self.steps_name == "steps_per_epoch":
             given["shuffle"] = False  # done; Keras would warn that it does not
 
@@ -105,8 +105,8 @@ def split_off_validation(given):
         return  # Keras says what is wrong
 
     def rows(which):
-        parts = {part: given.get(part) for part in PARTS}
+        parts = {part: given.get(part) for part in ARGUMENTS}
         return keras.tree.map_structure(lambda array: None if array is None else array[which], parts)
 
     validation = rows(slice(at, None))
-    given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in PARTS))
+    given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in ARGUMENTS))

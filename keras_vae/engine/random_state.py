@@ -32,8 +32,8 @@ def save(model, counter, store):
 def load(model, counter, store):
     """Takes it out again, and returns what else the store holds.
 
-    A generator that was given another seed than the saved one keeps its own: runs of several seeds that begin with the
-    same weights stay apart. So do the generators of a model with other layers that draw.
+    A generator that was given another seed than the saved one keeps its own. So runs of several seeds that begin with
+    the same weights stay apart. So do the generators of a model with other layers that draw.
     """
     rest = {key: store[key] for key in store.keys()}  # noqa: SIM118 - a store is no dictionary
     states, batches = np.asarray(rest.pop("seed_generators", ())), rest.pop("batches", 0)

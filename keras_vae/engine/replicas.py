@@ -2,8 +2,8 @@
 
     global batch -> a share a replica -> program: loss, gradients, changes of state -> sums -> optimizer, state
 
-A share's loss is its part of the global batch's mean, so that the replicas' gradients add up to one device's, whatever
-the shares: a short last batch may leave a replica with none. A program touches no variable: it takes values and returns
+A share's loss is its part of the global batch's mean. So the replicas' gradients add up to one device's, whatever the
+shares: a short last batch may leave a replica with none. A program touches no variable: it takes values and returns
 changes, since XLA does not run where it would write another device's. Optimizer and state stand outside, where the
 sums are: what an optimizer clips, checks or accumulates is one device's gradient.
 """
@@ -240,7 +240,7 @@ def check_made_in_scope(model):
 
 
 def _rows(x, context):
-    """Of a replica's x: how many rows the global batch has, which of them is its first, and how many it has."""
+    """How many rows the global batch has, which of them is the first of a replica's x, and how many x has."""
     replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
     size = tf.shape(tf.nest.flatten(x)[0])[0]
     sizes = context.all_reduce("SUM", tf.one_hot(replica, replicas, size, 0, dtype=tf.int32))

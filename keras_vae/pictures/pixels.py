@@ -17,11 +17,12 @@ SPRITE_SIDE = 8192  # the most that TensorBoard's projector shows
 class Pixels:
     """Images, side by side.
 
-    Between the limits a pixel goes from black to white; beyond, infinities too, it is clipped; where a channel is NaN,
-    an entry that is missing, it is 128, mid-grey. Of RGBA the alpha channel is scaled as the others are.
+    Between the limits a pixel goes from black to white; beyond, infinities too, it is clipped. NaN, an entry that is
+    missing, is 128, mid-grey. Of RGBA the alpha channel is scaled as the others are.
 
-    An image is enlarged by a whole number, the least that makes its longer side 56 pixels, or 28 in a grid of more than
-    12 in a row; one longer than 256, or than a grid of 1600 has room for, is thinned out, every second pixel or fewer.
+    An image is enlarged by the least whole number that makes its longer side 56 pixels. In a grid of more than 12 in a
+    row that is 28 pixels. An image longer than 256, or than a grid of 1600 has room for, is thinned out: every second
+    pixel is shown, or fewer.
 
     Args:
         event_shape: the shape of one example.
@@ -36,8 +37,10 @@ class Pixels:
 
     @staticmethod
     def limits_of(x):
-        """(0, 255) of bytes; else the first of (0, 1), (-1, 1) and (0, 255) that holds all of x and of which x takes up
-        half or more; else x's own ends. (If all of x is one number: the first that holds it.)
+        """Which numbers are shown as black and as white.
+
+        Bytes have (0, 255). Else it is the first of (0, 1), (-1, 1) and (0, 255) that holds all of x, of which
+        x takes up half. (If all of x is one number: the first that holds it.) Else it is x's own ends.
         """
         if x.dtype == "uint8":
             return 0.0, 255.0
@@ -66,8 +69,9 @@ class Pixels:
         return np.insert(picture, np.repeat(starts, WIDE_GAP - GAP), page(picture), axis=0)
 
     def sprite(self, x):
-        """Examples `[N, *event]` as TensorBoard's projector wants them: row by row in a square of ceil(sqrt(N)) by
-        ceil(sqrt(N)) thumbnails, without gaps, 28 pixels or more as far as 8192 are enough for all.
+        """Examples `[N, *event]` as TensorBoard's projector wants them: thumbnails row by row in a square.
+
+        Its side has ceil(sqrt(N)) of them, without gaps. Each has 28 pixels or more, as far as 8192 are enough for all.
 
         Returns: uint8 `[height, width, channels]`, and the (width, height) of a thumbnail.
         """

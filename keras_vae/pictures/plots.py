@@ -67,8 +67,10 @@ class Plots:
         return cells.pixels()
 
     def pairs(self, x, y):
-        """Originals and reconstructions, both `[N, *event]`, each reconstruction over its original, as a line or as
-        dashes over bars, up to 4 cells in a row: uint8 `[height, width, 3]`. All channels have one colour.
+        """Originals and reconstructions, both `[N, *event]`, as uint8 `[height, width, 3]`.
+
+        Each reconstruction lies over its original, as a line or as dashes over bars, up to 4 cells in a row. All
+        channels have one colour.
         """
         cells = self._cells(*pair_rows(x, MOST_PAIRS), lines=2)
         cells.key("original", ORIGINAL, line=1)
@@ -83,8 +85,9 @@ class Plots:
         return cells.pixels()
 
     def sprite(self, x):
-        """Examples `[N, *event]` as TensorBoard's projector wants them: row by row in a square of ceil(sqrt(N)) by
-        ceil(sqrt(N)) thumbnails, without gaps, of 48 pixels or of as many as 8192 are enough for.
+        """Examples `[N, *event]` as TensorBoard's projector wants them: thumbnails row by row in a square.
+
+        Its side has ceil(sqrt(N)) of them, without gaps. Each has 48 pixels, or as many as 8192 are enough for.
 
         Returns: uint8 `[height, width, 3]`, and the (width, height) of a thumbnail.
         """
