@@ -1,4 +1,4 @@
-"""What files hold of a model: its configuration, random state and version; and whether a file is whole."""
+"""What files hold of a model: configuration, random state and version; whether a file is whole; and exports."""
 
 import functools
 import os
@@ -7,6 +7,7 @@ import zlib
 
 import keras
 
+from keras_vae.export import export
 from keras_vae.version import __version__, check_not_newer
 
 SAVED_PARTS = ("encoder", "decoder", "prior", "objective")
@@ -60,8 +61,36 @@ class Persistent(keras.Model):
             check_file(filepath)
         return super().load_weights(filepath, *args, **kwargs)
 
+    def export(self, filepath: str | os.PathLike, format: str = "tf_saved_model", verbose: bool | None = None) -> None:
+        """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+        - `reconstruct(x)`, also the default: `reconstruction`, the mean of p(x|z) at the posterior's mean.
+        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`.
+        - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
+        - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
+        - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
+
+        The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
+        (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the
+        `keras.Input`'s. Under a `Joint`, outputs are one a part: `mean_age`.
+
+        Args:
+            filepath: a folder that is new, empty, or an earlier export, which is replaced; for "litert", a file whose
+                name ends in .tflite. It is written beside, and then renamed: an error leaves nothing half-written.
+            format: "tf_saved_model", for `tf.saved_model.load` and TensorFlow Serving; "litert", one file, or "onnx", a
+                folder with a file each, both of `reconstruct`, `encode` without its sample and `decode`.
+            verbose: False to print nothing.
+
+        Raises:
+            ValueError: the model has not seen data; the path, the format or a name of x's parts cannot be used; or the
+                posterior has no mean or standard deviation in closed form.
+        """
+        export(self, filepath, format, verbose)
+
+
+def load_model(
+    filepath: str | os.PathLike, custom_objects: dict | None = None, compile: bool = True, safe_mode: bool = True
+) -> keras.Model:
     """Loads a model that was saved as a `.keras` file: `keras.saving.load_model`, from a file that is looked at first.
 
         vae.save("vae.keras")

@@ -1,6 +1,7 @@
 """How a model of weighted terms trains through Keras: `compile`, `fit`, `evaluate`, `summary`."""
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -25,7 +26,15 @@ class Trainer(TermModel):
         super().__init__(objective, target, **kwargs)
         self.engine = Engine(self)
 
-    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", steps_per_execution="auto", **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: None = None,
+        *,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int | str = "auto",
+        **kwargs,
+    ) -> None:
         """Configures training, as `keras.Model.compile` but for the loss, which is the objective's.
 
         Args:
@@ -71,24 +80,24 @@ class Trainer(TermModel):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-        check_data=True,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: dict | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | list[int] = 1,
+        check_data: bool = True,
+    ) -> keras.callbacks.History:
         """Trains the model: `keras.Model.fit`, on x alone; labels are ignored.
 
         `sample_weight` weights each example's terms: in the loss by Keras's convention (weighted sum over the batch
@@ -137,17 +146,17 @@ class Trainer(TermModel):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        check_data=True,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        check_data: bool = True,
         **kwargs,
-    ):
+    ) -> float | list[float] | dict[str, float]:
         """The loss and the metrics on data: `keras.Model.evaluate`, weights as in `fit`.
 
         Args:
@@ -170,7 +179,14 @@ class Trainer(TermModel):
                 raise kinds.empty("x")
             return result
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> dict[str, Any]:
         """What the model makes of data: `{"reconstruction": [N, *event], **terms [N]}`, of one draw of z an example.
 
         Args:

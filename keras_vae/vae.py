@@ -1,9 +1,12 @@
 """The VAE: a Keras model that reads as the equation."""
 
+from typing import Any
+
 import keras
+import numpy as np
 from keras import ops
 
-from keras_vae import backend, export
+from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
@@ -51,7 +54,16 @@ class VAE(Trainer, Persistent):
             in a distribution, or the event shapes of posterior, prior, decoder and x do not fit together.
     """
 
-    def __init__(self, encoder, decoder, prior=None, objective=None, target=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Layer,
+        decoder: keras.Layer,
+        prior: Prior | None = None,
+        objective: Objective | None = None,
+        target: int | str | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ):
         objective = ELBO() if objective is None else objective
         contract.check_part("objective", objective, Objective, "keras_vae.objectives.ELBO()")
         super().__init__(objective, target, **kwargs)
@@ -67,7 +79,7 @@ class VAE(Trainer, Persistent):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
         forward = self.forward_pass(x, backend.stateless_seed(self.seed_generator), training)
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
@@ -75,7 +87,7 @@ class VAE(Trainer, Persistent):
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
         return {"reconstruction": forward.reconstruction(), **terms}
 
-    def forward_pass(self, x, seed, training=None) -> ForwardPass:
+    def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
         """x `[B, *event]` through the model, to all that the objective looks at.
 
         Args:
@@ -91,13 +103,13 @@ class VAE(Trainer, Persistent):
         return ForwardPass(x, posterior, z, likelihood, prior, tuple(fits))
 
     @query
-    def encode(self, x, training=None) -> tfd.Distribution:
+    def encode(self, x: Any, training: bool | None = None) -> tfd.Distribution:
         """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`."""
         x = replace(keras.tree.map_structure(ops.convert_to_tensor, x), self.target_of(x), self.target)
         return self.encoder(x, training=training)
 
     @query
-    def decode(self, z, training=None) -> tfd.Distribution:
+    def decode(self, z: Any, training: bool | None = None) -> tfd.Distribution:
         """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.
 
         That is the decoder's own for one batch axis, and for any other number of them a view of it. Latents of another
@@ -113,7 +125,7 @@ class VAE(Trainer, Persistent):
         return UnflattenedDistribution(rows, ops.shape(z)[:batch_ndims])
 
     @query
-    def reconstruct(self, x, sample=False, seed=None):
+    def reconstruct(self, x: Any, sample: bool = False, seed: int | None = None) -> Any:
         """What the decoder makes of x's latent: the mean of p(x|z) at the posterior's mean, `[B, *event]`.
 
         Args:
@@ -127,7 +139,7 @@ class VAE(Trainer, Persistent):
         latent_seed, event_seed = self.seeds(seed, "posterior", "reconstruction")
         return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
 
-    def generate(self, num, seed=None, sample=False):
+    def generate(self, num: int, seed: int | None = None, sample: bool = False) -> Any:
         """New examples, `[num, *event]`: the mean of p(x|z) at draws of z from the prior.
 
         Args:
@@ -151,7 +163,15 @@ class VAE(Trainer, Persistent):
 
     point_estimate = staticmethod(point_estimate)
 
-    def log_likelihood(self, x, num_samples=5000, batch_size=None, verbose="auto", seed=None, check_data=True):
+    def log_likelihood(
+        self,
+        x: Any,
+        num_samples: int = 5000,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        seed: int | None = None,
+        check_data: bool = True,
+    ) -> np.ndarray:
         """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
 
             log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
@@ -171,29 +191,3 @@ class VAE(Trainer, Persistent):
             ValueError: `num_samples` is not a positive integer; x cannot be scored.
         """
         return log_likelihood(self, x, num_samples, batch_size, verbose, seed, check_data)
-
-    def export(self, filepath, format="tf_saved_model", verbose=None):
-        """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.
-
-        - `reconstruct(x)`, also the default: `reconstruction`, the mean of p(x|z) at the posterior's mean.
-        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`.
-        - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
-        - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
-        - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
-
-        The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
-        (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the
-        `keras.Input`'s. Under a `Joint`, outputs are one a part: `mean_age`.
-
-        Args:
-            filepath: a folder that is new, empty, or an earlier export, which is replaced; for "litert", a file whose
-                name ends in .tflite. It is written beside, and then renamed: an error leaves nothing half-written.
-            format: "tf_saved_model", for `tf.saved_model.load` and TensorFlow Serving; "litert", one file, or "onnx", a
-                folder with a file each, both of `reconstruct`, `encode` without its sample and `decode`.
-            verbose: False to print nothing.
-
-        Raises:
-            ValueError: the model has not seen data; the path, the format or a name of x's parts cannot be used; or the
-                posterior has no mean or standard deviation in closed form.
-        """
-        export.export(self, filepath, format, verbose)

@@ -37,11 +37,11 @@ ARROWS = {
     "building": {"objectives", "layers", "data", "backend", "compat"},
     "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
     "trainer": {"terms", "engine", "data", "checks", "compat"},
-    "persistence": {"version"},
     "signatures": {"evaluation", "objectives", "data", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
+    "persistence": {"export", "version"},
     "vae": {
-        *("trainer", "persistence", "export", "evaluation", "engine", "priors", "objectives"),
+        *("trainer", "persistence", "evaluation", "engine", "priors", "objectives"),
         *("layers", "data", "backend", "checks"),
     },
     "callbacks": {

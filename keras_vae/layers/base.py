@@ -1,6 +1,7 @@
 """The base class of the distribution layers, which turns features into parameters of the event's shape."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -55,7 +56,7 @@ class DistributionLayer(LikelihoodLayer):
 
     parameters_per_element = 1  # numbers that the distribution takes from the network, an element of the event
 
-    def __init__(self, event_shape, projection=True, **kwargs):
+    def __init__(self, event_shape: int | Sequence[int], projection: bool = True, **kwargs):
         if "scale" in kwargs:
             raise ValueError(
                 f"{type(self).__name__}: expected no `scale`, since this family takes none; "
@@ -79,12 +80,12 @@ class DistributionLayer(LikelihoodLayer):
         """The number of features for a cell of the event's grid of so many channels; None where there is no grid."""
         return self.parameters_per_element * channels
 
-    def parameters(self, features) -> list[Any]:
+    def parameters(self, features: Any) -> list[Any]:
         """The distribution's parameters, tensors `[B, *event_shape]`, from features that are flat or on the grid."""
         shape = (-1, *self.event_shape)
         return [ops.reshape(part, shape) for part in ops.split(features, self.parameters_per_element, axis=-1)]
 
-    def distribution(self, *parameters) -> tfd.Distribution:
+    def distribution(self, *parameters: Any) -> tfd.Distribution:
         """The distribution with these parameters, which `parameters` returns."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
 
@@ -122,7 +123,7 @@ class DistributionLayer(LikelihoodLayer):
             features = self._dense(flat_features)
         return ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
 
-    def call(self, features, training=None):
+    def call(self, features: Any, training: bool | None = None) -> tfd.Distribution:
         return self.distribution(*self.parameters(self.projected(features)))
 
     def get_config(self):

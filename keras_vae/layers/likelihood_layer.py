@@ -1,5 +1,7 @@
 """The base classes of every layer that returns a distribution, which encoders and decoders end in."""
 
+from typing import Any
+
 import keras
 
 from keras_vae import compat
@@ -25,14 +27,14 @@ class LikelihoodLayer(keras.layers.Layer):
         decoder = keras.Sequential([layers.Dense(4), StandardCauchy()])
     """
 
-    def learned_values(self):
+    def learned_values(self) -> dict[str, Any]:
         """The values that training has learned and that do not depend on the features, by name: `{"sigma": 0.3}`, say.
 
         Each is reported as a metric while the model trains.
         """
         return {}
 
-    def call(self, features, training=None) -> tfd.Distribution:
+    def call(self, features: Any, training: bool | None = None) -> tfd.Distribution:
         """The distribution of features `[B, *features]`: batch `[B]`, event `event_shape`."""
         raise NotImplementedError(f"{type(self).__name__} must define `call`")
 

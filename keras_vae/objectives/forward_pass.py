@@ -32,11 +32,11 @@ class ForwardPass:
     prior: tfd.Distribution
     fits: tuple = ()
 
-    def reconstruction(self):
+    def reconstruction(self) -> Any:
         """The mean over the draws of the decoder's point estimate for each, `[B, *event]`."""
         return keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(self.likelihood))
 
-    def commit_fits(self):
+    def commit_fits(self) -> None:
         """Takes the fitted sigmas into their scales' estimates."""
         for fit in self.fits:
             fit.commit()

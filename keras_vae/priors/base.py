@@ -1,5 +1,7 @@
 """The base class of the priors, which holds the shape of one latent: its own, or the posterior's."""
 
+from collections.abc import Sequence
+
 import keras
 
 from keras_vae.backend import tfd
@@ -31,11 +33,11 @@ class Prior(keras.layers.Layer):
         ValueError: `event_shape` holds anything but positive integers, or is not the posterior's.
     """
 
-    def __init__(self, event_shape=None, **kwargs):
+    def __init__(self, event_shape: int | Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.event_shape = None if event_shape is None else check_event_shape(type(self).__name__, event_shape)
 
-    def build(self, event_shape):
+    def build(self, event_shape: Sequence[int]) -> None:
         event_shape = tuple(event_shape)
         if self.event_shape not in (None, event_shape):
             raise ValueError(

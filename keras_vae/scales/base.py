@@ -34,12 +34,12 @@ class Scale(keras.layers.Layer):
     is_learned = False  # whether training changes `value()`, which is then reported as a metric
     is_fitted = False  # whether a training batch says what it is: see `Optimal`
 
-    def build_for(self, event_shape):
+    def build_for(self, event_shape: tuple) -> None:
         """Builds the scale for events of this shape, unless it is built."""
         if not self.built:
             self.build(event_shape)
 
-    def log_scale(self, features=None) -> Any:
+    def log_scale(self, features: Any = None) -> Any:
         """Returns log sigma, broadcastable with `[..., *event]`.
 
         Args:
