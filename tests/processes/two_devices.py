@@ -4,6 +4,7 @@ A run on two replicas must be the run on one device: loss curve, metrics, weight
 """
 
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -34,10 +35,12 @@ def test_the_replicas_gradients_add_up_to_one_device_s(jit_compile):
         assert np.linalg.norm(gradient - expected) < 1e-5 * np.linalg.norm(expected)
 
 
-def test_two_replicas_train_as_one_device_does():
+@pytest.mark.parametrize("jit_compile", [pytest.param("auto", marks=pytest.mark.slow), False])
+def test_two_replicas_train_as_one_device_does(jit_compile):
     """Weighted, clipped by a norm that is the whole gradient's, with validation."""
     fit = {"sample_weight": WEIGHTS, "validation_data": (X[:21], None, WEIGHTS[:21])}
-    assert_two_train_as_one(fit=fit, optimizer=lambda: optimizers.Adam(1e-2, global_clipnorm=1.0))
+    clipped = functools.partial(optimizers.Adam, 1e-2, global_clipnorm=1.0)
+    assert_two_train_as_one(fit=fit, optimizer=clipped, jit_compile=jit_compile)
 
 
 class Masked(layers.Layer):
