@@ -25,6 +25,7 @@ setup(
         "keras>=3.8,<3.16",  # the Model this library subclasses; 3.8 is of the winter of TensorFlow 2.18
         "tensorflow-probability>=0.25,<0.26",  # the distributions; 0.25 is the first for TensorFlow 2.18 and later
         "tf-keras>=2.18,<2.22",  # TFP imports only beside it; nothing here uses it
+        "h5py>=3.7",  # Keras's own, which weights are saved by: a file is opened to see that it is whole
         "numpy>=1.26",  # checks on the user's arrays; what TensorFlow 2.18 itself needs on Python 3.12
     ],
     extras_require={

@@ -65,9 +65,13 @@ class BuiltFromData(compat.Model):
             x = keras.tree.map_structure(lambda p, d: keras.KerasTensor(p.shape, d), x, self.known.x_dtypes)
         self.known.x_spec = x
         # Symbolic passes create every weight, and raise every error of shape.
-        with self.distribute_strategy.scope():
-            compat.symbolically(self._check_parts, x)
-            compat.symbolically(self.call, x)
+        try:
+            with self.distribute_strategy.scope():
+                compat.symbolically(self._check_parts, x)
+                compat.symbolically(self.call, x)
+        except Exception:
+            vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
+            raise
         self.built = True
 
     def _check_parts(self, x):

@@ -25,6 +25,12 @@ def check_integer(owner, name, value, least=1):
     return int(value)
 
 
+def check_optional_integer(owner, name, value):
+    """Raises ValueError unless `value` is None or a positive integer."""
+    if value is not None:
+        check_integer(owner, name, value)
+
+
 def check_positive(owner, name, value):
     """`value`, if it is a positive finite number.
 

@@ -4,6 +4,8 @@ Every release of theirs may change these, so nothing else of the library names a
 asserts. Another test calls each.
 """
 
+import contextlib
+
 import keras
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
@@ -38,9 +40,23 @@ def in_call():
     return get_global_attribute("current_call_ctx") is not None
 
 
-def clear_losses(layer):
-    """Lets go of the losses that a layer, and all that are in it, added when they were called last."""
-    layer._clear_losses()
+def outermost_layer():
+    """The layer, or model, whose call is the outermost here and now; None outside any."""
+    context = get_global_attribute("current_call_ctx")
+    return None if context is None else context.entry_layer
+
+
+@contextlib.contextmanager
+def losses_kept(layer):
+    """Within, a layer and all that are in it may be called: the losses that they had added before are theirs again."""
+    before = [(each, list(each._losses), set(each._loss_ids)) for each in layers_of(layer)]
+    try:
+        yield
+    finally:
+        layer._clear_losses()
+        for each, losses, ids in before:
+            each._losses.extend(losses)
+            each._loss_ids.update(ids)
 
 
 def layers_of(layer, include_self=True):

@@ -5,6 +5,7 @@ import os
 import zipfile
 import zlib
 
+import h5py
 import keras
 
 from keras_vae.export import export
@@ -55,10 +56,12 @@ class Persistent(keras.Model):
         """Loads weights, as `keras.Model.load_weights`, from a file that is looked at first.
 
         Raises:
-            ValueError: there is no such file, or a `.keras` file is not whole.
+            ValueError: there is no such file, or a `.keras` or `.h5` file is not whole.
         """
-        if str(filepath).endswith(".keras") and is_local_file(filepath):
-            check_file(filepath)
+        if is_local_file(filepath):
+            check = {".keras": check_file, ".h5": check_h5_file}.get(os.path.splitext(filepath)[1])
+            if check is not None:
+                check(filepath)
         return super().load_weights(filepath, *args, **kwargs)
 
     def export(self, filepath: str | os.PathLike, format: str = "tf_saved_model", verbose: bool | None = None) -> None:
@@ -116,13 +119,7 @@ def is_local_file(filepath):
 def check_file(filepath):
     """Raises ValueError unless there is a whole `.keras` file at this path."""
     path = os.fspath(filepath)
-    if not os.path.isfile(path):
-        found = "a folder" if os.path.isdir(path) else "nothing"
-        raise ValueError(f"Expected a .keras file at {path!r}; found {found}.")
-    if os.path.getsize(path) == 0:
-        raise ValueError(
-            f"Expected a .keras file at {path!r}; found an empty file. Was the disk full when it was saved?"
-        )
+    check_not_empty(path, "a .keras file")
     try:
         with zipfile.ZipFile(path) as archive:
             missing = MEMBERS - set(archive.namelist())
@@ -142,3 +139,25 @@ def check_file(filepath):
             f"Expected a whole .keras file at {path!r}; found one whose part {damaged!r} is damaged. Use an earlier "
             "copy."
         )
+
+
+def check_h5_file(filepath):
+    """Raises ValueError unless there is a whole HDF5 file at this path."""
+    path = os.fspath(filepath)
+    check_not_empty(path, "a file of weights")
+    try:
+        h5py.File(path).close()
+    except OSError as error:
+        raise ValueError(
+            f"Expected a whole file of weights at {path!r}; found one that is cut off, damaged or of another kind "
+            f"({error}). Use an earlier copy."
+        ) from None
+
+
+def check_not_empty(path, expected):
+    """Raises ValueError unless there is a file at this path with something in it."""
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "nothing"
+        raise ValueError(f"Expected {expected} at {path!r}; found {found}.")
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"Expected {expected} at {path!r}; found an empty file. Was the disk full when it was saved?")

@@ -43,9 +43,7 @@ class TermModel(BuiltFromData):
     @property
     def iteration(self):
         """The optimizer's count of steps, a variable; None before `compile`."""
-        optimizer = getattr(self, "optimizer", None)
-        # Older Keras leaves a loss-scaling optimizer's own count at 0.
-        return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
+        return iterations_of(self)
 
     @property
     def has_standard_steps(self):
@@ -62,7 +60,9 @@ class TermModel(BuiltFromData):
 
     def add_terms(self, terms, training):
         """Adds each term's weighted mean over the batch to the model's losses."""
-        step = self.iteration if training else None
+        # A model around this one has the optimizer, if it is what is trained.
+        around = iterations_of(compat.outermost_layer())
+        step = (self.iteration if around is None else around) if training else None
         sample_weight = getattr(_step, "sample_weight", None)
         for name, value in terms.items():
             weight = ops.cast(weight_at(self.objective.weights[name], step), value.dtype)
@@ -127,6 +127,13 @@ class TermModel(BuiltFromData):
         return logs if self.has_standard_steps and logs and self.elbo_tracker.count > 0 else None
 
 
+def iterations_of(model):
+    """The count of steps of a model's optimizer, a variable; None for what has no optimizer."""
+    optimizer = getattr(model, "optimizer", None)
+    # Older Keras leaves a loss-scaling optimizer's own count at 0.
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
+
+
 @contextlib.contextmanager
 def weighted_step(data):
     """Within, a step's sample weights are known to `TermModel.add_terms`.
@@ -138,8 +145,9 @@ def weighted_step(data):
         ValueError: the weights are not one number an example.
     """
     _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    before = getattr(_step, "sample_weight", None)
     _step.sample_weight = None if sample_weight is None else contract.check_sample_weight(sample_weight)
     try:
         yield
     finally:
-        _step.sample_weight = None
+        _step.sample_weight = before

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae import compat
-from keras_vae.checks import check_integer
+from keras_vae.checks import check_integer, check_optional_integer
 from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
@@ -124,6 +124,8 @@ class Trainer(TermModel):
         """
         given = arguments_of_keras(locals())
         self._check_compiled("fit")
+        check_optional_integer("fit", "batch_size", batch_size)
+        check_optional_integer("fit", "validation_batch_size", validation_batch_size)
         split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
@@ -171,6 +173,7 @@ class Trainer(TermModel):
         if compat.WITHIN_FIT in kwargs:  # which has looked at the data
             return super().evaluate(**given, **kwargs)
         self._check_compiled("evaluate")
+        check_optional_integer("evaluate", "batch_size", batch_size)
         with DataCheck(self, enabled=check_data) as check:
             feed = self._feed(given, check, "x", batch_size)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
@@ -192,6 +195,7 @@ class Trainer(TermModel):
         Args:
             x, batch_size, verbose, steps, callbacks: as of `keras.Model.predict`.
         """
+        check_optional_integer("predict", "batch_size", batch_size)
         x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
         return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 

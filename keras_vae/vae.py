@@ -108,21 +108,24 @@ class VAE(Trainer, Persistent):
         x = replace(keras.tree.map_structure(ops.convert_to_tensor, x), self.target_of(x), self.target)
         return self.encoder(x, training=training)
 
-    @query
     def decode(self, z: Any, training: bool | None = None) -> tfd.Distribution:
         """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.
 
-        That is the decoder's own for one batch axis, and for any other number of them a view of it. Latents of another
-        shape than it takes are a ValueError.
+        That is the decoder's own for one batch axis. For any other number of them it is a view of it, which has
+        densities, draws, moments and an entropy. Latents of another shape than it takes are a ValueError.
         """
         z = ops.convert_to_tensor(z)
         batch_ndims = len(z.shape) - (len(self.prior.latent_shape) if self.prior.built else 1)
         latent_shape = tuple(z.shape[batch_ndims:])
         contract.check_latent(self.decoder, latent_shape)
         if batch_ndims == 1:
-            return self.decoder(z, training=training)
-        rows = self.decoder(ops.reshape(z, (-1, *latent_shape)), training=training)
+            return self._decode_rows(z, training=training)
+        rows = self._decode_rows(ops.reshape(z, (-1, *latent_shape)), training=training)
         return UnflattenedDistribution(rows, ops.shape(z)[:batch_ndims])
+
+    @query
+    def _decode_rows(self, z, training=None):
+        return self.decoder(z, training=training)
 
     @query
     def reconstruct(self, x: Any, sample: bool = False, seed: int | None = None) -> Any:

@@ -288,3 +288,15 @@ def test_a_configuration_is_left_as_it_is():
     config = vae.get_config()
     keras_vae.VAE.from_config(config)
     assert config == vae.get_config() and config["version"] == keras_vae.__version__
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty", "cut off", "foreign"])
+def test_a_file_of_weights_that_is_not_whole_is_refused(damage, tmp_path, like_the_file):
+    path = tmp_path / "vae.weights.h5"
+    if damage != "absent":
+        like_the_file.save_weights(path)
+        whole = path.read_bytes()
+        path.write_bytes({"empty": b"", "cut off": whole[: len(whole) // 2], "foreign": b"words"}[damage])
+    message = {"absent": "Expected a file of weights at .*; found nothing", "empty": "found an empty file"}
+    with pytest.raises(ValueError, match=message.get(damage, "Expected a whole file of weights at .*vae.weights.h5")):
+        like_the_file.load_weights(path)

@@ -173,3 +173,19 @@ def test_a_number_that_is_not_finite_is_not_taken():
     for log_sigma in (0.5, np.nan, np.inf, 0.5):
         scale.observe(keras.ops.convert_to_tensor(log_sigma, "float32"))
     np.testing.assert_allclose(scale.value(), np.exp(0.5), rtol=1e-5)
+
+
+def test_one_scale_of_several_layers():
+    """A single sigma may be shared by events of any shape; one along an axis by events of one shape."""
+    scale = keras_vae.scales.Optimal()
+    parts = {"a": keras_vae.layers.IndependentNormal(5, scale=scale)}
+    parts["b"] = keras_vae.layers.IndependentNormal((2, 3), scale=scale)
+    x = {"a": np.ones((4, 5), "float32"), "b": 3 * np.ones((4, 2, 3), "float32")}
+    joint = keras_vae.layers.Joint(parts)
+    _, fits = joint(np.zeros((4, 2), "float32"), training=True).fitted_to(x)
+    for fit, expected in zip(fits, (1.0, 3.0), strict=True):  # the locations begin at 0
+        np.testing.assert_allclose(np.exp(fit.log_scale), expected, rtol=1e-5)
+    along = keras_vae.scales.Optimal(axis=-1)
+    keras_vae.layers.IndependentNormal(5, scale=along).build((None, 2))
+    with pytest.raises(ValueError, match="Optimal: expected one event shape wherever the scale is used; received"):
+        keras_vae.layers.IndependentNormal(4, scale=along).build((None, 2))

@@ -104,6 +104,26 @@ def test_decoding_sets_nothing():
     assert (dict(vars(vae)), dict(vars(vae.known))) == before
 
 
+def test_losses_that_a_pass_added_stay_until_the_next_pass():
+    vae = fitted_vae()
+    vae(X, training=True)
+    before = [float(loss) for loss in vae.losses]
+    vae.encode(X)
+    vae.generate(2)
+    assert [float(loss) for loss in vae.losses] == before and len(before) == 2
+
+
+def test_latents_of_any_number_of_axes_are_decoded_by_one_program():
+    vae = fitted_vae()
+    z = np.random.default_rng(0).normal(size=(4, 3, 2, 3)).astype("float32")
+    for shape in ((24, 3), (4, 6, 3), (3, 8, 3), (4, 3, 2, 3)):
+        likelihood = vae.decode(z.reshape(shape))
+        assert tuple(likelihood.batch_shape) == shape[:-1]
+        expected = vae.decode(z.reshape(24, 3)).mean().numpy()
+        np.testing.assert_allclose(likelihood.mean().numpy().reshape(expected.shape), expected, rtol=1e-5)
+    assert len(vae.engine.queries) == 1
+
+
 class Classifier(keras.Model):
     """A VAE, and a head on its latents that is trained beside it."""
 
@@ -119,6 +139,29 @@ class Classifier(keras.Model):
         for name, tracker in self.trackers.items():
             tracker.update_state(terms[name])
         return self.head(self.mean(self.vae.encode(x)))
+
+
+class ToOne(keras.optimizers.schedules.LearningRateSchedule):
+    """0 at first, and then 1."""
+
+    def __call__(self, step):
+        return keras.ops.cast(step > 0, "float32")
+
+    def get_config(self):
+        return {}
+
+
+def test_inside_a_larger_model_a_schedule_goes_by_that_model_s_optimizer():
+    objective = keras_vae.objectives.ELBO(beta=ToOne())
+    model = Classifier(gaussian_vae(units=4, objective=objective))
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", jit_compile=False)
+    first, second = {}, {}
+    for logs in (first, second):
+        model.reset_metrics()
+        logs.update(model.train_on_batch(X, np.arange(32) % 2, return_dict=True))
+    assert first["kl"] > 0.01
+    cross_entropy = first["loss"] - first["nll"]
+    np.testing.assert_allclose(second["loss"] - second["nll"], cross_entropy + second["kl"], atol=1e-4)
 
 
 def test_inside_a_subclassed_model_it_adds_its_losses_to_that_model_s():

@@ -260,6 +260,27 @@ def test_callbacks_see_epochs_and_stop_training():
     assert seen[0] == [*names, *(f"val_{name}" for name in names)]
 
 
+@pytest.mark.parametrize("size", [0, -1, 2.5, "8", True])
+def test_a_batch_size_is_a_positive_integer(size):
+    vae = as_new()
+    for name, call in {
+        "fit: expected `batch_size`": lambda: vae.fit(X, batch_size=size),
+        "fit: expected `validation_batch_size`": lambda: vae.fit(X, validation_data=X, validation_batch_size=size),
+        "evaluate: expected `batch_size`": lambda: vae.evaluate(X, batch_size=size),
+        "predict: expected `batch_size`": lambda: vae.predict(X, batch_size=size),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} to be an integer >= 1; received: {size!r}"):
+            call()
+
+
+def test_weights_may_be_a_list():
+    vae = as_new()
+    expected = vae.evaluate(X, sample_weight=WEIGHTS, verbose=0)
+    restart_noise(vae)
+    np.testing.assert_allclose(vae.evaluate(X, sample_weight=WEIGHTS.tolist(), verbose=0), expected, rtol=1e-6)
+    vae.fit(X, sample_weight=WEIGHTS.tolist(), validation_split=0.2, verbose=0)
+
+
 # The loss.
 
 

@@ -484,3 +484,10 @@ def test_a_likelihood_without_a_mean_is_drawn_by_its_mode():
     x = digits()[:16].reshape(16, 64)
     vae.fit(x, verbose=0)
     assert vae.reconstruct(x).shape == x.shape
+
+
+def test_of_x_that_does_not_fit_nothing_is_known():
+    vae = gaussian_vae()
+    with pytest.raises(ValueError, match="event shape"):
+        vae.build((None, 7, 7, 1))
+    assert vae.event_shape is vae.support is vae.x_spec is None

@@ -1,4 +1,4 @@
-"""How steps run: `Engine` is all that a model knows of it.
+"""How steps run: a model gives its data to `Engine` as `Feed`s, and its methods become programs as a `query`.
 
     data -> Feed -> elements -> step function -> logs
 

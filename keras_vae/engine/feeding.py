@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 
 from keras_vae.data import kinds
 from keras_vae.engine import datasets
@@ -31,6 +32,7 @@ class Feed:
         self.given = given
         self.steps_name = steps_name
         self.steps = given.get(steps_name)
+        weights_as_array(given)
         x = given["x"]
         shapes = [tuple(part.shape) for part in keras.tree.flatten(spec)] if spec is not None else []
         known = shapes and all(None not in shape[1:] for shape in shapes)
@@ -99,6 +101,7 @@ def split_off_validation(given):
     split = given.get("validation_split")
     if not split or given.get("validation_data") is not None or not kinds.holds_arrays(given["x"]):
         return
+    weights_as_array(given)
     num_rows = keras.tree.flatten(given["x"])[0].shape[0]
     at = math.floor(num_rows * (1.0 - split))
     if not 0 < at < num_rows:
@@ -110,3 +113,9 @@ def split_off_validation(given):
 
     validation = rows(slice(at, None))
     given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in ARGUMENTS))
+
+
+def weights_as_array(given):
+    """Makes an array of sample weights that are a list of numbers."""
+    if isinstance(given.get("sample_weight"), (list, tuple)):
+        given["sample_weight"] = np.asarray(given["sample_weight"])

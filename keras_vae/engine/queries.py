@@ -67,13 +67,11 @@ class Queries:
         tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(keras.ops.convert_to_tensor, tensors))
         specs = keras.tree.map_structure(any_number_of_rows, tensors)
         kinds = tuple((path, spec.shape, spec.dtype) for path, spec in keras.tree.flatten_with_path(specs))
-        # Whoever puts another network in a part's place is answered by that.
-        parts = tuple(id(part) for part in (model.encoder, model.decoder, model.prior, model.objective))
-        key = (method, tuple(fixed.items()), kinds, parts)
+        key = (method, tuple(fixed.items()), kinds)
         program = self._programs.pop(key, None)
         if program is None:
-            program = Program(functools.partial(method, model, **fixed), specs)
-            compat.clear_losses(model)  # those that layers added to a program
+            with compat.losses_kept(model):  # not those that layers add to a program
+                program = Program(functools.partial(method, model, **fixed), specs)
         self._programs[key] = program
         if len(self._programs) > MOST_PROGRAMS:
             self._programs.popitem(last=False)

@@ -16,6 +16,9 @@ BLOCK_ROWS = 2048
 # Latents between two movements of the progress bar: seconds of work for a small decoder.
 STEP_ROWS = 2**18
 
+# Samplers that a model keeps, each for another number of draws at once; the oldest makes room.
+MOST_SAMPLERS = 8
+
 
 def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
     """Estimates log p(x) under a VAE, for any kind of data: see `VAE.log_likelihood`."""
@@ -49,7 +52,10 @@ def sampler_of(vae, block):
         with vae.distribute_strategy.scope():
             samplers[block, jit_compile] = ImportanceSampler(vae, block)
         samplers[block, jit_compile].jit_compile = jit_compile
-    return samplers[block, jit_compile]
+    sampler = samplers[block, jit_compile]
+    while len(samplers) > MOST_SAMPLERS:
+        samplers.pop(next(iter(samplers)), None)
+    return sampler
 
 
 class ImportanceSampler(keras.Model):

@@ -4,7 +4,7 @@ from keras_vae.backend import tfd
 
 
 class Delegate(tfd.Distribution):
-    """A distribution that passes every question on to another one, but for what a subclass overrides.
+    """A distribution that asks another one for its densities, draws, moments and entropy.
 
     A subclass changes the answers by three hooks. `ask` says which distribution is asked, `of_events` converts draws
     and moments, and `of_batch` converts densities and entropies.

@@ -88,8 +88,8 @@ class FittedDistribution(Delegate):
 
     def _averaged_axes(self, x):
         """The axes of x that share a sigma: all before the event, and those of the event that the scale averages."""
-        ndims = len(x.shape)
-        return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in self._scale.averaged_axes))
+        ndims, of_event = len(x.shape), self._scale.averaged_axes(tuple(self.event_shape))
+        return (*range(ndims - len(self.event_shape)), *(axis + ndims for axis in of_event))
 
     def _scale_shape(self):
         return self._scale.moving_square.shape

@@ -82,10 +82,10 @@ class Joint(LikelihoodLayer):
     def __init__(self, likelihoods, **kwargs):
         super().__init__(**kwargs)
         is_dictionary = isinstance(likelihoods, dict) and likelihoods
-        if not is_dictionary or not all(isinstance(layer, LikelihoodLayer) for layer in likelihoods.values()):
+        if not is_dictionary or not all(is_of_one_part(layer) for layer in likelihoods.values()):
             raise ValueError(
                 "Joint: expected `likelihoods` to be a dictionary of distribution layers, such as {'age': "
-                f"keras_vae.layers.IndependentNormal(())}}; received: {likelihoods!r}"
+                f"keras_vae.layers.IndependentNormal(())}}, none a Joint itself; received: {likelihoods!r}"
             )
         self.likelihoods = dict(likelihoods)
 
@@ -125,3 +125,8 @@ class Joint(LikelihoodLayer):
         deserialize = keras.saving.deserialize_keras_object
         likelihoods = {name: deserialize(layer) for name, layer in config["likelihoods"].items()}
         return cls(**{**config, "likelihoods": likelihoods})
+
+
+def is_of_one_part(layer):
+    """Whether a layer's distribution is one of single events, and not of a dictionary of them."""
+    return isinstance(layer, LikelihoodLayer) and not isinstance(getattr(layer, "event_shape", None), dict)

@@ -65,7 +65,7 @@ class Masked(WrapperLayer):
         if not isinstance(likelihood, DistributionLayer):
             raise ValueError(
                 "Masked: expected `likelihood` to be a layer of independent elements, such as keras_vae.layers."
-                f"IndependentNormal(13); received: {likelihood!r}. Of a Joint, mask each part; a DistributionLambda "
+                f"IndependentNormal(13); received: {likelihood!r}. Mask each part of a Joint; a DistributionLambda "
                 "does not say what its elements are."
             )
         super().__init__(likelihood, **kwargs)
@@ -75,5 +75,10 @@ class Masked(WrapperLayer):
             raise ValueError(
                 "Masked: expected a likelihood of independent elements, of which some can be left out; received "
                 f"{type(self.likelihood).__name__}"
+            )
+        if getattr(distribution, "support", None) is None:
+            raise ValueError(
+                "Masked: expected a distribution that says its `support`, a keras_vae.layers.Support, of which a value "
+                f"stands in for what is missing; received {type(distribution).__name__}"
             )
         return MaskedDistribution(distribution)

@@ -1,9 +1,13 @@
 """The evidence lower bound."""
 
+from typing import Any
+
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.objectives.base import Objective, check_weight
+from keras_vae.objectives.forward_pass import ForwardPass
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -21,8 +25,9 @@ class ELBO(Objective):
 
     Args:
         beta: weight of the KL, a number >= 0 or a `keras.optimizers.schedules.LearningRateSchedule` of the optimizer's
-            iterations; outside training a schedule's final value counts. 1 is the bound itself; else beta-VAE (Higgins
-            et al., ICLR 2017). The metrics `kl` and `elbo` are never weighted.
+            iterations. That is the optimizer of the model that is trained, which may be one around the VAE. Outside
+            training, and where no optimizer is, a schedule's final value counts. 1 is the bound itself; else beta-VAE
+            (Higgins et al., ICLR 2017). The metrics `kl` and `elbo` are never weighted.
         num_samples: how many draws of the latent an example, the paper's L.
 
     Raises:
@@ -30,19 +35,19 @@ class ELBO(Objective):
             integer.
     """
 
-    def __init__(self, beta=1.0, num_samples=1):
+    def __init__(self, beta: float | LearningRateSchedule = 1.0, num_samples: int = 1):
         super().__init__(num_samples)
         self.beta = check_weight("ELBO", "beta", beta)
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, Any]:
         return {"nll": 1.0, "kl": self.beta}
 
-    def __call__(self, forward):
+    def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         nll = -ops.mean(forward.likelihood.log_prob(forward.x), axis=0)
         return {"nll": nll, "kl": kl_divergence(forward)}
 
-    def elbo(self, terms):
+    def elbo(self, terms: dict[str, Any]) -> Any:
         return -(terms["nll"] + terms["kl"])
 
     def get_config(self):

@@ -127,11 +127,7 @@ class FreeScale(LearnedScale):
 
     def build_for(self, event_shape):
         super().build_for(event_shape)
-        if tuple(self.raw.shape) != self.weight_shape(event_shape):
-            raise ValueError(
-                f"{type(self).__name__}: expected one event shape wherever the scale is used; received "
-                f"{tuple(self.raw.shape)} first, and now {event_shape}. Give each layer a scale of its own."
-            )
+        check_same_shape(type(self).__name__, self.raw.shape, self.weight_shape(event_shape), event_shape)
 
     def log_scale(self, features=None):
         return self.bounded(ops.convert_to_tensor(self.raw))
@@ -165,6 +161,15 @@ def shape_along(owner, event_shape, axis):
         return ()
     kept = kept_axes(event_shape, axis)
     return tuple(size if each in kept else 1 for each, size in enumerate(event_shape))
+
+
+def check_same_shape(owner, shape, expected, event_shape):
+    """Raises ValueError if a scale whose weight has this `shape` is used for events that need another."""
+    if tuple(shape) != tuple(expected):
+        raise ValueError(
+            f"{owner}: expected one event shape wherever the scale is used; received {tuple(shape)} first, and now "
+            f"{event_shape}. Give each layer a scale of its own."
+        )
 
 
 def check_sigma(owner, name, value):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae.checks import check_fraction
-from keras_vae.scales.base import LARGEST_LOG_SCALE, LearnedScale, averaged_axes, shape_along
+from keras_vae.scales.base import LARGEST_LOG_SCALE, LearnedScale, averaged_axes, check_same_shape, shape_along
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -52,11 +52,20 @@ class Optimal(LearnedScale):
 
     def build(self, event_shape):
         shape = shape_along("Optimal", event_shape, self.axis)
-        self.averaged_axes = averaged_axes(event_shape, self.axis)
         # The average starts from nothing: divided by the weight that its terms have had, it is unbiased at once.
         weight = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.moving_square = self.add_weight(shape=shape, name="moving_square", **weight)
         self.moving_weight = self.add_weight(shape=shape, name="moving_weight", **weight)
+
+    def build_for(self, event_shape):
+        super().build_for(event_shape)
+        check_same_shape(
+            "Optimal", self.moving_square.shape, shape_along("Optimal", event_shape, self.axis), event_shape
+        )
+
+    def averaged_axes(self, event_shape):
+        """The axes of such an event that share a sigma, counted from the back."""
+        return averaged_axes(event_shape, self.axis)
 
     def with_floor(self, log_scale):
         """Returns the log of a fitted sigma, floor included, by which a training batch is scored."""

@@ -69,6 +69,15 @@ def test_tightens_with_samples_from_the_bound_up():
     assert elbo - 1.0 < means[0] < means[1] < means[2]
 
 
+def test_samplers_are_not_kept_without_end():
+    vae = LinearGaussian().vae()
+    x = LinearGaussian().sample(3)
+    vae.compile(run_eagerly=True)
+    for num in range(1000, 30_000, 2000):
+        vae.log_likelihood(x, num_samples=num, batch_size=1 + num // 2000, verbose=0)
+    assert 1 < len(vae.engine.samplers) <= 8
+
+
 def test_seeds():
     vae = bernoulli_vae()
     x = digits()[:9]

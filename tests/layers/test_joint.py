@@ -136,3 +136,9 @@ def test_what_parts_have_learned_is_reported_by_their_names():
     vae.decode(np.zeros((1, 2), "float32"))
     learned = {name: float(value) for name, value in vae.get_metrics_result().items() if "_" in name}
     assert learned == pytest.approx({"a_sigma": 1.0, "b_sigma": 0.5, "b_df": 10.0}, rel=1e-5)
+
+
+def test_a_joint_in_a_joint_is_refused():
+    inner = keras_vae.layers.Joint({"a": keras_vae.layers.IndependentNormal(1)})
+    with pytest.raises(ValueError, match=r"a dictionary of distribution layers, .*, none a Joint itself; received"):
+        keras_vae.layers.Joint({"inner": inner})

@@ -171,3 +171,14 @@ def test_impute_takes_columns_of_one_number_and_integers(mask):
 def test_a_network_that_ends_in_it_knows_its_shape():
     model = keras.Sequential([keras.layers.Dense(3), layers.Masked(layers.IndependentNormal((2, 3)))])
     assert model.compute_output_shape((None, 4)) == (None, 2, 3)
+
+
+def test_a_family_that_does_not_say_its_support_is_refused():
+    class NoSupport(layers.IndependentNormal):
+        def call(self, features, training=None):
+            distribution = super().call(features, training)
+            distribution.support = None
+            return distribution
+
+    with pytest.raises(ValueError, match=r"expected a distribution that says its `support`.*received Independent"):
+        layers.Masked(NoSupport(3))(np.zeros((2, 4), "float32"))
