@@ -41,7 +41,7 @@ LONGEST_SUM = 1024
 def program(function, jit_compile=None, input_signature=None):
     """`function` as a `tf.function`: traced once for each kind of arguments, compiled with XLA if `jit_compile`."""
     # As a partial, it has no code that it shares with other models': TensorFlow counts tracings by that, and warns.
-    own = functools.partial(function)
+    own = functools.partial(_traced, function)
     own.__name__ = getattr(function, "__name__", "program")
     return tf.function(
         own,
@@ -50,6 +50,14 @@ def program(function, jit_compile=None, input_signature=None):
         reduce_retracing=True,
         input_signature=input_signature,
     )
+
+
+def _traced(function, *args, **kwargs):
+    """What `function` returns, in a graph that takes its gradients with it when it goes."""
+    value = function(*args, **kwargs)
+    if not tf.executing_eagerly():
+        compat.hold_gradients(tf.compat.v1.get_default_graph())
+    return value
 
 
 def xla_compile(function):
@@ -70,7 +78,12 @@ def custom_gradient(function):
     with_gradient = keras.ops.custom_gradient(function)
 
     def call(*operands):
-        return function(*operands)[0] if getattr(_place, "is_exporting", False) else with_gradient(*operands)
+        if getattr(_place, "is_exporting", False):
+            return function(*operands)[0]
+        value = with_gradient(*operands)
+        if not tf.executing_eagerly():
+            compat.hold_gradients(value.graph, [value.op])
+        return value
 
     return call
 

@@ -5,12 +5,15 @@ asserts. Another test calls each.
 """
 
 import contextlib
+import weakref
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
+from tensorflow.python.framework import ops
 
 # What `fit` hands to `evaluate` where it validates.
 WITHIN_FIT = "_use_cached_eval_dataset"
@@ -32,7 +35,10 @@ class Model(keras.Model):
 
     def _get_metrics_result_or_logs(self, logs):
         found = self.epoch_logs(logs)
-        return super()._get_metrics_result_or_logs(logs) if found is None else found
+        if found is None:
+            return super()._get_metrics_result_or_logs(logs)
+        # As Keras gives them, older Keras too: numbers of Python's.
+        return {name: value if tuple(np.shape(value)) else float(value) for name, value in found.items()}
 
 
 def in_call():
@@ -189,6 +195,36 @@ def asks_for_batches(callback):
     return bool(callback.update_freq != "epoch" or callback.write_steps_per_second or traces)
 
 
+def hold_gradients(graph, operations=None):
+    """Lets go of the gradients of one's own that operations of a graph have, when the graph is let go of.
+
+    TensorFlow registers such gradients for good. Each holds the graph that it was made in, and so a model's programs.
+    Keras's optimizers have some, TFP's distributions, and the loss ops.
+
+    Args:
+        operations: those to look at; by default all.
+    """
+    for operation in operations or graph.get_operations():
+        if operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr:
+            _hold_gradient(operation)
+
+
+def _hold_gradient(operation):
+    graph, name = operation.graph, operation.get_attr("_gradient_op_type").decode()
+    if not hasattr(graph, "held_gradients"):
+        graph.held_gradients = {}
+    entry = ops.gradient_registry._registry[name]
+    if name not in graph.held_gradients and not hasattr(entry["type"], "is_held"):
+        graph.held_gradients[name] = entry["type"]
+        holder = weakref.ref(graph)
+
+        def gradient(op, *upstream):
+            return holder().held_gradients[name](op, *upstream)
+
+        gradient.is_held = True
+        entry["type"] = gradient
+
+
 def broadcast_axes(shape, broadcast):
     """The axes along which a tensor of `shape` is repeated when it is broadcast: int32 tensors, found when run."""
     _, axes = tf.raw_ops.BroadcastGradientArgs(s0=broadcast, s1=shape)
@@ -224,6 +260,7 @@ class _Symbolic(keras.layers.Layer):
 
     def call(self, x):
         self.function(x)
+        hold_gradients(tf.compat.v1.get_default_graph())
         return keras.tree.flatten(x)[0]
 
 

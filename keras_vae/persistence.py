@@ -1,6 +1,7 @@
 """What files hold of a model: configuration, random state and version; whether a file is whole; and exports."""
 
 import functools
+import json
 import os
 import zipfile
 import zlib
@@ -124,6 +125,8 @@ def check_file(filepath):
         with zipfile.ZipFile(path) as archive:
             missing = MEMBERS - set(archive.namelist())
             damaged = archive.testzip()
+            if not missing and not damaged and not is_json(archive.read("config.json")):
+                damaged = "config.json"
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         with open(path, "rb") as file:
             is_zip = file.read(2) == b"PK"
@@ -161,3 +164,12 @@ def check_not_empty(path, expected):
         raise ValueError(f"Expected {expected} at {path!r}; found {found}.")
     if os.path.getsize(path) == 0:
         raise ValueError(f"Expected {expected} at {path!r}; found an empty file. Was the disk full when it was saved?")
+
+
+def is_json(content):
+    """Whether bytes are JSON."""
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae import compat
-from keras_vae.checks import check_integer, check_optional_integer
+from keras_vae.checks import check_fraction, check_integer, check_optional_integer
 from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
@@ -126,6 +126,9 @@ class Trainer(TermModel):
         self._check_compiled("fit")
         check_optional_integer("fit", "batch_size", batch_size)
         check_optional_integer("fit", "validation_batch_size", validation_batch_size)
+        check_optional_integer("fit", "steps_per_epoch", steps_per_epoch)
+        check_optional_integer("fit", "validation_steps", validation_steps)
+        check_fraction("fit", "validation_split", validation_split)
         split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
@@ -174,6 +177,7 @@ class Trainer(TermModel):
             return super().evaluate(**given, **kwargs)
         self._check_compiled("evaluate")
         check_optional_integer("evaluate", "batch_size", batch_size)
+        check_optional_integer("evaluate", "steps", steps)
         with DataCheck(self, enabled=check_data) as check:
             feed = self._feed(given, check, "x", batch_size)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
@@ -196,6 +200,9 @@ class Trainer(TermModel):
             x, batch_size, verbose, steps, callbacks: as of `keras.Model.predict`.
         """
         check_optional_integer("predict", "batch_size", batch_size)
+        check_optional_integer("predict", "steps", steps)
+        if kinds.holds_arrays(x) and self.event_shape is not None:
+            contract.check_event(self.event_shape, pick(x, self.target))
         x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
         return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 

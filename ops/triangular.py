@@ -3,6 +3,7 @@
 import functools
 import math
 
+import numpy as np
 from keras import ops
 
 from keras_vae import backend
@@ -31,6 +32,12 @@ def solve_lower(lower, rhs, transpose=False):
     return _solve(as_tensor(lower, dtype), as_tensor(rhs, dtype), transpose)
 
 
+def lower_part(matrix, k=0):
+    """`matrix`, its last axis known while tracing, with 0 above its k-th diagonal: `keras.ops.tril` since Keras 3.9."""
+    size = matrix.shape[-1]
+    return ops.where(np.tril(np.ones((size, size), "bool"), k), matrix, ops.zeros_like(matrix))
+
+
 def bound(dtype):
     """The largest number of a solution: 2^60 in float32, the square root of the largest over 16."""
     return 2.0 ** math.floor(0.5 * math.log2(largest(dtype)) - 3.5)
@@ -43,7 +50,7 @@ def bounded(value):
 
 def solve_reference(lower, rhs, transpose=False):
     """As the backend has it: what the tests hold the op against."""
-    matrix = ops.swapaxes(ops.tril(lower), -1, -2) if transpose else lower
+    matrix = ops.swapaxes(lower_part(lower), -1, -2) if transpose else lower
     return ops.solve_triangular(matrix, rhs[..., None], lower=not transpose)[..., 0]
 
 
@@ -56,7 +63,7 @@ def _solve(lower, rhs, transpose):
             g = _solve(lower, args[0] if upstream is None else upstream, not transpose)
             y = _solve(lower, rhs, transpose)
             row, column = (y, g) if transpose else (g, y)
-            slope = bounded(-ops.tril(row[..., :, None] * column[..., None, :]))
+            slope = bounded(-lower_part(row[..., :, None] * column[..., None, :]))
             return sum_to_shape_of(slope, lower), sum_to_shape_of(g, rhs)
 
         # Nothing is to be kept of the loop for a gradient that is not asked of it.
@@ -72,7 +79,7 @@ def _program(transpose, size, *ranks):
     @backend.xla_compile
     def program(lower, rhs):
         diagonal = ops.diagonal(lower, axis1=-2, axis2=-1)
-        strict = ops.tril(lower, -1)
+        strict = lower_part(lower, -1)
         finite = zero_if_finite(rhs, diagonal, ops.sum(0.0 * strict, axis=-1))
         rows = ops.swapaxes(strict, -1, -2) if transpose else strict
         # What of y_j each element is less: 0 for j itself and those that are done.

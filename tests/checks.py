@@ -377,7 +377,7 @@ def gradient_in_float32_is_that_in_float64(case):
             if len(weight.shape) < 2:
                 weight.assign(weight + shift)
         for weight, same in zip(wide.weights, narrow.weights, strict=True):
-            weight.assign(np.float64(same.numpy()))
+            weight.assign(same.numpy().astype("float64"))
         for layer, dtype in ((narrow, "float32"), (wide, "float64")):
             with uncompiled(), tf.GradientTape() as tape:
                 log_prob = layer(features_of(case).astype(dtype)).log_prob(data_of(case).astype(dtype))

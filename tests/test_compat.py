@@ -1,5 +1,8 @@
 """Each name that is private to Keras, TensorFlow or TFP, once: what it is to do, in the versions that are installed."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -217,3 +220,46 @@ def test_a_distribution_is_copied_and_sliced_by_the_parameters_that_are_set():
     distribution = Shifted(tf.reshape(tf.range(6.0), (3, 2)))
     np.testing.assert_array_equal(distribution[1].mean(), [2.0, 3.0])
     np.testing.assert_array_equal(distribution.copy().mean(), distribution.mean())
+
+
+def test_losses_that_a_layer_had_stay_whatever_it_is_called_for():
+    layer = keras.layers.ActivityRegularization(l2=1.0)
+    layer(np.ones((1, 2)))
+    with compat.losses_kept(layer):
+        layer(np.ones((1, 3)))
+    assert [float(loss) for loss in layer.losses] == [2.0]
+
+
+def test_the_outermost_layer_is_the_one_that_was_called():
+    found = []
+
+    class Inner(keras.layers.Layer):
+        def call(self, x):
+            found.append(compat.outermost_layer())
+            return x
+
+    outer = keras.Sequential([Inner()])
+    outer(np.ones((1, 2)))
+    assert found[-1] is outer and compat.outermost_layer() is None
+
+
+def test_gradients_of_one_s_own_go_with_their_graph_and_are_right_until_then():
+    @tf.custom_gradient
+    def tripled(x):
+        return 3.0 * x, lambda upstream: 5.0 * upstream
+
+    def traced():
+        @tf.function(autograph=False)
+        def slope(x):
+            y = tripled(x)
+            (gradient,) = tf.gradients(y, x)
+            compat.hold_gradients(tf.compat.v1.get_default_graph())
+            return gradient, tf.gradients(y, x)[0]
+
+        concrete = slope.get_concrete_function(tf.TensorSpec(()))
+        assert [float(value) for value in concrete(tf.constant(1.0))] == [5.0, 5.0]
+        return weakref.ref(concrete.graph)
+
+    graph = traced()
+    gc.collect()
+    assert graph() is None

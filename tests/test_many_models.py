@@ -34,3 +34,17 @@ def test_fits_leave_nothing_and_tensorflow_warns_of_nothing(caplog):
     gc.collect()
     assert [each for each in models if each() is not None] == []
     assert "retracing" not in caplog.text
+
+
+def graphs():
+    gc.collect()
+    return sum(isinstance(each, tf.Graph) for each in gc.get_objects())
+
+
+def test_memory_stays_level():
+    """No graph of a model stays, by way of the gradients that TensorFlow registers for good, say."""
+    used(0)
+    before = graphs()
+    for seed in (1, 2):
+        used(seed)
+    assert graphs() <= before

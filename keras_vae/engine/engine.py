@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import threading
 import weakref
 
 import keras
@@ -38,6 +39,7 @@ class Engine:
         self.batches_done = 0
         self.queries = Queries(self._model)
         self.samplers = {}  # of `log_likelihood`: see `keras_vae.evaluation.log_likelihood`
+        self.sampling = threading.Lock()  # a sampler serves one thread at a time
         self._usual_block = None  # how many batches a block had, as last chosen
         if self.is_replicated:
             replicas.check_strategy(model.distribute_strategy)

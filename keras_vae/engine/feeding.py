@@ -105,7 +105,10 @@ def split_off_validation(given):
     num_rows = keras.tree.flatten(given["x"])[0].shape[0]
     at = math.floor(num_rows * (1.0 - split))
     if not 0 < at < num_rows:
-        return  # Keras says what is wrong
+        raise ValueError(
+            f"Expected `validation_split` to leave rows to train on and rows to validate on; received {split!r} of "
+            f"{num_rows} rows"
+        )
 
     def rows(which):
         parts = {part: given.get(part) for part in ARGUMENTS}

@@ -37,11 +37,12 @@ def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=No
             given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
         elif spec is not None:
             batch_size = pick(spec, vae.target).shape[0] or batch_size
-        sampler = sampler_of(vae, draws_at_once(batch_size))
         # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
         (seed,) = vae.seeds(seed, "importance")
-        sampler.restart(num_samples, seed)
-        return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
+        with vae.engine.sampling:
+            sampler = sampler_of(vae, draws_at_once(batch_size))
+            sampler.restart(num_samples, seed)
+            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
 
 def sampler_of(vae, block):

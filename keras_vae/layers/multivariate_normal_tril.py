@@ -11,7 +11,7 @@ from keras_vae.layers.delegate import Delegate
 from keras_vae.layers.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
-from keras_vae.ops.triangular import bounded, solve_lower
+from keras_vae.ops.triangular import bounded, lower_part, solve_lower
 from keras_vae.scales.base import check_sigma
 
 
@@ -66,7 +66,7 @@ def _kl(q, p, name=None):
     check_same_event(q, p)
     # As if L were diagonal, and what stands below the diagonal: 1/2 sum_ij L_ij^2 / tau_i^2 more.
     diagonal = gaussian_kl(q.loc, q.log_variance, p.loc, p.log_variance)
-    below = ops.sum(ops.square(ops.tril(q.scale_tril, -1)), axis=-1) * ops.exp(-p.log_variance)
+    below = ops.sum(ops.square(lower_part(q.scale_tril, -1)), axis=-1) * ops.exp(-p.log_variance)
     return diagonal + 0.5 * ops.sum(below, axis=-1)
 
 
@@ -142,7 +142,7 @@ class MultivariateNormalTriL(DistributionLayer):
         log_sigma = self.scale.log_scale(ops.diagonal(raw, axis1=-2, axis2=-1))
         on_diagonal = ops.eye(self.event_shape[0], dtype="bool")
         return MultivariateNormalTriLDistribution(
-            loc, ops.where(on_diagonal, ops.exp(log_sigma)[..., None], ops.tril(raw, -1))
+            loc, ops.where(on_diagonal, ops.exp(log_sigma)[..., None], lower_part(raw, -1))
         )
 
     def build(self, input_shape):
