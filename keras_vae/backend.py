@@ -6,6 +6,7 @@ common interface.
 
 import contextlib
 import functools
+import inspect
 import math
 import threading
 
@@ -43,6 +44,7 @@ def program(function, jit_compile=None, input_signature=None):
     # As a partial, it has no code that it shares with other models': TensorFlow counts tracings by that, and warns.
     own = functools.partial(_traced, function)
     own.__name__ = getattr(function, "__name__", "program")
+    own.__signature__ = inspect.signature(function)
     return tf.function(
         own,
         jit_compile=jit_compile,

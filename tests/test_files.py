@@ -236,6 +236,16 @@ def test_a_file_of_which_a_part_is_damaged_is_refused(part, file):
         keras_vae.load_model(file)
 
 
+def test_a_file_with_half_a_configuration_is_refused(file):
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content[:100] if name == "config.json" else content)
+    with pytest.raises(ValueError, match=r"found one whose part 'config.json' is damaged"):
+        keras_vae.load_model(file)
+
+
 def test_a_zip_file_without_a_model_is_refused(file):
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "nothing")

@@ -273,6 +273,33 @@ def test_a_batch_size_is_a_positive_integer(size):
             call()
 
 
+@pytest.mark.parametrize("steps", [0, -1, 2.5])
+def test_a_number_of_steps_is_a_positive_integer(steps):
+    vae = as_new()
+    for name, call in {
+        "fit: expected `steps_per_epoch`": lambda: vae.fit(X, steps_per_epoch=steps),
+        "fit: expected `validation_steps`": lambda: vae.fit(X, validation_data=X, validation_steps=steps),
+        "evaluate: expected `steps`": lambda: vae.evaluate(X, steps=steps),
+        "predict: expected `steps`": lambda: vae.predict(X, steps=steps),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} to be an integer >= 1; received: {steps!r}"):
+            call()
+
+
+@pytest.mark.parametrize("split", [1.0, -0.2, 2, 0.999])
+def test_a_share_to_validate_on_leaves_rows_on_both_sides(split):
+    with pytest.raises(ValueError, match=r"validation_split.*received"):
+        as_new().fit(X, validation_split=split)
+
+
+@pytest.mark.parametrize("x", [X[:, :5], X[..., 0, 0], X[0]], ids=["cut", "flat", "one"])
+def test_x_of_another_shape_is_refused_by_predict_in_the_words_of_fit(x):
+    vae = as_new()
+    for method in (vae.predict, vae.fit):
+        with pytest.raises(ValueError, match=r"Expected each x to have the decoder's event shape, \(8, 8, 1\)"):
+            method(x, verbose=0)
+
+
 def test_weights_may_be_a_list():
     vae = as_new()
     expected = vae.evaluate(X, sample_weight=WEIGHTS, verbose=0)

@@ -1,5 +1,6 @@
 """The importance-sampled log-likelihood, against closed forms, and its constant memory."""
 
+import concurrent.futures
 import pathlib
 import re
 import subprocess
@@ -67,6 +68,18 @@ def test_tightens_with_samples_from_the_bound_up():
     means = [vae.log_likelihood(x, num_samples=num, seed=0, verbose=0).mean() for num in (1, 10, 1000)]
     elbo = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
     assert elbo - 1.0 < means[0] < means[1] < means[2]
+
+
+def test_threads_get_what_one_thread_gets():
+    vae, x = LinearGaussian().vae(), LinearGaussian().sample(3)
+
+    def estimate(seed):
+        return vae.log_likelihood(x, num_samples=20 + seed, batch_size=3, seed=seed, verbose=0)
+
+    expected = [estimate(seed) for seed in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for found, alone in zip(threads.map(estimate, range(8)), expected, strict=True):
+            np.testing.assert_array_equal(found, alone)
 
 
 def test_samplers_are_not_kept_without_end():
