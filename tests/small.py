@@ -9,6 +9,9 @@ from sklearn.datasets import load_digits
 
 import keras_vae
 
+# The version of Keras, for what the oldest one that is supported, 3.8, does otherwise.
+KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
+
 
 @functools.cache
 def digits():

@@ -1,6 +1,7 @@
 """Weights alone, and copies: what of a model they take along."""
 
 import copy
+import inspect
 import pickle
 
 import keras
@@ -20,6 +21,8 @@ def trained():
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_weights_are_loaded_with_the_optimizer_s_and_the_seeds(sharded, trained, tmp_path):
+    if sharded and "max_shard_size" not in inspect.signature(keras.Model.save_weights).parameters:
+        pytest.skip("this Keras writes no weights in several files")
     name = "vae.weights.json" if sharded else "vae.weights.h5"
     trained.save_weights(tmp_path / name, **({"max_shard_size": 3e-6} if sharded else {}))
     other = vae_with_states()

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from fixtures.make import answers
 from saved import check_same, normal_vae, reload, unlike_new
+from small import KERAS
 
 import keras_vae
 from keras_vae import layers, objectives, priors, scales
 
 FIXTURES = pathlib.Path(__file__).with_name("fixtures")
+WRITTEN_BY = tuple(
+    map(int, json.loads(zipfile.ZipFile(FIXTURES / "vae.keras").read("metadata.json"))["keras_version"].split(".")[:2])
+)
+# Its layers' configurations have words that an older Keras does not know.
+by_its_keras = pytest.mark.skipif(KERAS < WRITTEN_BY, reason="the file was written by a newer Keras, which reads it")
 
 
 # Classes of the user's own, registered with Keras as any are.
@@ -136,6 +142,8 @@ def test_what_is_not_registered_is_named(tmp_path):
     encoder = keras.Sequential([Unregistered(), layers.IndependentNormal(2)])
     vae = keras_vae.VAE(encoder, keras.Sequential([layers.IndependentNormal(3)]))
     vae.build((None, 3))
+    if KERAS == (3, 8):
+        pytest.skip("Keras 3.8 finds a class that is not registered by its module")
     with pytest.raises(
         TypeError, match=r"Could not locate class 'Unregistered'. Make sure custom classes .* decorated"
     ):
@@ -147,6 +155,7 @@ def test_what_is_not_registered_is_named(tmp_path):
 # For ever.
 
 
+@by_its_keras
 def test_a_file_of_the_first_version_gives_the_numbers_that_it_gave():
     """See fixtures/make.py. To 1e-5: what sums are made of may change, on other machines and in other versions."""
     vae = keras.saving.load_model(FIXTURES / "vae.keras")
@@ -203,6 +212,8 @@ DAMAGES = {
 
 @pytest.fixture(scope="module")
 def like_the_file():
+    if KERAS < WRITTEN_BY:
+        pytest.skip("the file was written by a newer Keras, which reads it")
     return keras.saving.load_model(FIXTURES / "vae.keras")
 
 
@@ -286,6 +297,7 @@ def test_a_file_of_a_newer_version_says_what_to_do(version, file, monkeypatch):
         keras.saving.load_model(with_version(file, version))
 
 
+@by_its_keras
 @pytest.mark.parametrize("version", [None, "0.0.7", "0.1.0", "0.1.9"])
 def test_files_of_versions_that_are_no_newer_are_read(version, file, monkeypatch):
     monkeypatch.setattr(keras_vae.persistence, "__version__", "0.1.0")

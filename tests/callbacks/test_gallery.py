@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import digits, gaussian_vae
+from small import KERAS, digits, gaussian_vae
 from watched import Log, compiled, files_under, fit, in_levels, pixels_of, small_vae, tile
 
 import keras_vae
@@ -163,8 +163,8 @@ def test_networks_of_one_s_own_that_have_no_configuration(tmp_path, recwarn):
     fit(compiled(keras_vae.VAE(encoder, Decoder(8), seed=0)), digits()[:40], TensorBoard(tmp_path))
     log = Log(tmp_path)
     (configuration,) = log.values("configuration")
-    assert "| likelihood | IndependentNormal |" in str(configuration) and "No configuration as Keras" in str(
-        configuration
-    )
+    assert "| likelihood | IndependentNormal |" in str(configuration)
+    if KERAS > (3, 8):  # which has a configuration of its own for any model
+        assert "No configuration as Keras" in str(configuration)
     assert "pictures/sigma" in log.tags("images") and log.tags("hparams", ".")
     assert not [str(each.message) for each in recwarn if "could not" in str(each.message)]

@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from sklearn.datasets import load_digits
-from small import digits, gaussian_vae
+from small import KERAS, digits, gaussian_vae
 from watched import Log, Server, compiled, files_under, fit, in_levels, joint_vae, pixels_of, small_vae, tile
 
 import keras_vae
@@ -330,7 +330,8 @@ def test_all_that_keras_writes_is_written(tmp_path, update_freq):
     ):
         assert log.steps(tag) == [0, 1], (tag, log.steps(tag))
     assert any(name.endswith(".xplane.pb") for name in files_under(folder / "train/plugins/profile"))
-    assert log.steps("batch_loss") == keras_log.steps("batch_loss") == ([3, 6] if update_freq == 3 else [*range(1, 9)])
+    every_third = update_freq == 3 and KERAS > (3, 8)  # before, Keras took no notice
+    assert log.steps("batch_loss") == keras_log.steps("batch_loss") == ([3, 6] if every_third else [*range(1, 9)])
     for each in (keras_log, log) if update_freq == "batch" else (log,):
         assert {"MatMul", "Tanh", "AssignSubVariableOp"} <= each.graph(), "of a training step"
 

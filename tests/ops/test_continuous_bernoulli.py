@@ -38,7 +38,8 @@ def test_nll_is_smooth_where_its_two_forms_meet_and_at_one_half(dtype):
     expected = np.log(np.expm1(wide) / wide)
     with checks.uncompiled():
         actual = continuous_bernoulli_nll(np.zeros_like(logits), logits, event_ndims=0)
-    np.testing.assert_allclose(actual, expected, rtol=10 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
+    # Near 0 the referee is log(1 + l / 2), whose 1 + l / 2 is itself rounded to half an eps, and so may ours be.
+    np.testing.assert_allclose(actual, expected, rtol=10 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).eps)
 
 
 def test_nll_is_tfps():
