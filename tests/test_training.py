@@ -260,29 +260,20 @@ def test_callbacks_see_epochs_and_stop_training():
     assert seen[0] == [*names, *(f"val_{name}" for name in names)]
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.5, "8", True])
-def test_a_batch_size_is_a_positive_integer(size):
+@pytest.mark.parametrize("number", [0, -1, 2.5, "8", True])
+def test_batch_sizes_and_numbers_of_steps_are_positive_integers(number):
     vae = as_new()
     for name, call in {
-        "fit: expected `batch_size`": lambda: vae.fit(X, batch_size=size),
-        "fit: expected `validation_batch_size`": lambda: vae.fit(X, validation_data=X, validation_batch_size=size),
-        "evaluate: expected `batch_size`": lambda: vae.evaluate(X, batch_size=size),
-        "predict: expected `batch_size`": lambda: vae.predict(X, batch_size=size),
+        "fit: expected `batch_size`": lambda: vae.fit(X, batch_size=number),
+        "fit: expected `validation_batch_size`": lambda: vae.fit(X, validation_data=X, validation_batch_size=number),
+        "fit: expected `steps_per_epoch`": lambda: vae.fit(X, steps_per_epoch=number),
+        "fit: expected `validation_steps`": lambda: vae.fit(X, validation_data=X, validation_steps=number),
+        "evaluate: expected `batch_size`": lambda: vae.evaluate(X, batch_size=number),
+        "evaluate: expected `steps`": lambda: vae.evaluate(X, steps=number),
+        "predict: expected `batch_size`": lambda: vae.predict(X, batch_size=number),
+        "predict: expected `steps`": lambda: vae.predict(X, steps=number),
     }.items():
-        with pytest.raises(ValueError, match=f"{name} to be an integer >= 1; received: {size!r}"):
-            call()
-
-
-@pytest.mark.parametrize("steps", [0, -1, 2.5])
-def test_a_number_of_steps_is_a_positive_integer(steps):
-    vae = as_new()
-    for name, call in {
-        "fit: expected `steps_per_epoch`": lambda: vae.fit(X, steps_per_epoch=steps),
-        "fit: expected `validation_steps`": lambda: vae.fit(X, validation_data=X, validation_steps=steps),
-        "evaluate: expected `steps`": lambda: vae.evaluate(X, steps=steps),
-        "predict: expected `steps`": lambda: vae.predict(X, steps=steps),
-    }.items():
-        with pytest.raises(ValueError, match=f"{name} to be an integer >= 1; received: {steps!r}"):
+        with pytest.raises(ValueError, match=f"{name} to be an integer >= 1; received: {number!r}"):
             call()
 
 

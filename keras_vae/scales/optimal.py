@@ -17,7 +17,7 @@ class Optimal(LearnedScale):
     Everything else, evaluation and draws among it, uses the estimate that training has left. That is the moving average
     of sigma^2, and never a sigma of the data that is scored. So a test set is scored honestly.
 
-    A VAE does so at each step. Elsewhere, as in a model of one's own, a batch is scored and its sigma kept by
+    A VAE does so at each step. A model of one's own scores a batch and keeps its sigma in three steps.
 
         distribution, fits = layer(features, training=True).fitted_to(x)
         log_prob = distribution.log_prob(x)
