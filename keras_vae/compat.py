@@ -75,6 +75,11 @@ def seed_generators_of(layer):
     return layer._seed_generators
 
 
+def is_draw_count(variable):
+    """Whether a variable is a `SeedGenerator`'s: a key, and how many seeds were drawn."""
+    return variable.name == "seed_generator_state"
+
+
 def build_from_batch(model, batch):
     """Builds a model, its metrics and its optimizer by a symbolic step on a batch `(x, y, sample_weight)`."""
     model._symbolic_build(data_batch=batch)

@@ -1,4 +1,4 @@
-"""What leaves Python: a SavedModel with named signatures, and LiteRT and ONNX files of those that draw nothing."""
+"""Writes a model for processes that have no keras_vae: a SavedModel with named signatures, LiteRT and ONNX files."""
 
 import contextlib
 import importlib.util

@@ -108,6 +108,11 @@ def load_model(
             saved by a newer version of this library.
     """
     if is_local_file(filepath):
+        if str(filepath).endswith(".weights.h5"):
+            raise ValueError(
+                f"load_model: expected a .keras file, a whole model; received {os.fspath(filepath)!r}, a file of "
+                "weights. Make the model as it was, and use vae.load_weights(...)."
+            )
         check_file(filepath)
     return keras.saving.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
 

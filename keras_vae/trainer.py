@@ -124,11 +124,11 @@ class Trainer(TermModel):
         """
         given = arguments_of_keras(locals())
         self._check_compiled("fit")
-        check_optional_integer("fit", "batch_size", batch_size)
-        check_optional_integer("fit", "validation_batch_size", validation_batch_size)
-        check_optional_integer("fit", "steps_per_epoch", steps_per_epoch)
-        check_optional_integer("fit", "validation_steps", validation_steps)
+        for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
+            check_optional_integer("fit", name, given[name])
         check_fraction("fit", "validation_split", validation_split)
+        contract.check_validation_freq(validation_freq)
+        contract.check_class_weight(class_weight, x, y)
         split_off_validation(given)
         with DataCheck(self, enabled=check_data) as check:
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]

@@ -35,6 +35,15 @@ def test_seed_generators_of_a_layer_are_its_own():
     assert not compat.seed_generators_of(model)
 
 
+def test_the_variable_of_a_seed_generator_is_told_from_others():
+    generator = keras.random.SeedGenerator(3)
+    assert compat.is_draw_count(generator.state)
+    before = np.asarray(generator.state)
+    generator.next()
+    np.testing.assert_array_equal(np.asarray(generator.state) - before, [0, 1])
+    assert not any(map(compat.is_draw_count, compiled_model().trainable_variables))
+
+
 def test_a_model_is_built_from_a_batch_with_metrics_and_optimizer():
     model = keras.Sequential([keras.layers.Dense(2)])
     model.compile("adam", "mse", metrics=["mae"])

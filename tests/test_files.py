@@ -312,6 +312,12 @@ def test_a_configuration_is_left_as_it_is():
     assert config == vae.get_config() and config["version"] == keras_vae.__version__
 
 
+def test_a_file_of_weights_is_no_model(tmp_path, like_the_file):
+    like_the_file.save_weights(tmp_path / "vae.weights.h5")
+    with pytest.raises(ValueError, match=r"expected a \.keras file, a whole model; received .*vae\.weights\.h5"):
+        keras_vae.load_model(tmp_path / "vae.weights.h5")
+
+
 @pytest.mark.parametrize("damage", ["absent", "empty", "cut off", "foreign"])
 def test_a_file_of_weights_that_is_not_whole_is_refused(damage, tmp_path, like_the_file):
     path = tmp_path / "vae.weights.h5"

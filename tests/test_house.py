@@ -27,7 +27,7 @@ ARROWS = {
     "reprs": set(),
     "backend": {"checks", "compat"},
     "ops": {"backend"},
-    "data": {"backend"},
+    "data": {"backend", "checks"},
     "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks", "reprs"},

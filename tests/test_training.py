@@ -268,6 +268,7 @@ def test_batch_sizes_and_numbers_of_steps_are_positive_integers(number):
         "fit: expected `validation_batch_size`": lambda: vae.fit(X, validation_data=X, validation_batch_size=number),
         "fit: expected `steps_per_epoch`": lambda: vae.fit(X, steps_per_epoch=number),
         "fit: expected `validation_steps`": lambda: vae.fit(X, validation_data=X, validation_steps=number),
+        "fit: expected `validation_freq`": lambda: vae.fit(X, validation_data=X, validation_freq=number),
         "evaluate: expected `batch_size`": lambda: vae.evaluate(X, batch_size=number),
         "evaluate: expected `steps`": lambda: vae.evaluate(X, steps=number),
         "predict: expected `batch_size`": lambda: vae.predict(X, batch_size=number),
@@ -289,6 +290,11 @@ def test_x_of_another_shape_is_refused_by_predict_in_the_words_of_fit(x):
     for method in (vae.predict, vae.fit):
         with pytest.raises(ValueError, match=r"Expected each x to have the decoder's event shape, \(8, 8, 1\)"):
             method(x, verbose=0)
+
+
+def test_class_weights_need_classes():
+    with pytest.raises(ValueError, match=r"fit: expected y, the class of each example, .*; received y=None"):
+        as_new().fit(X, class_weight={0: 1.0, 1: 2.0})
 
 
 def test_weights_may_be_a_list():

@@ -16,6 +16,7 @@ from keras_vae.engine import random_state, replicas
 from keras_vae.engine.arrays import ArrayBlocks
 from keras_vae.engine.block_size import asks_for_batches, batches_per_block
 from keras_vae.engine.blocks import BlockFunction
+from keras_vae.engine.feeding import rows_per_batch
 from keras_vae.engine.predicting import BatchFunction
 from keras_vae.engine.queries import Queries
 
@@ -178,7 +179,7 @@ class Engine:
         if self.is_replicated or self.model.run_eagerly or len(lengths) != 1 or lengths <= {(), (0,)}:
             return x, batch_size, steps
         ((num_rows,),) = lengths
-        size = batch_size or (math.ceil(num_rows / steps) if steps else 32)
+        size = rows_per_batch(num_rows, batch_size, steps)
         num_batches = math.ceil(num_rows / size)
         if steps is not None and steps > num_batches:
             return x, batch_size, steps  # Keras says what is wrong

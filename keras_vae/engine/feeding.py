@@ -42,7 +42,7 @@ class Feed:
         self.is_arrays = kinds.holds_arrays(x)
         if self.is_arrays:
             num_rows = keras.tree.flatten(x)[0].shape[0]
-            self.batch_size = batch_size or (math.ceil(num_rows / self.steps) if self.steps else 32)
+            self.batch_size = rows_per_batch(num_rows, batch_size, self.steps)
             self.num_batches = math.ceil(num_rows / self.batch_size)
         elif kinds.is_dataset(x):
             self.num_batches = kinds.num_batches(x)
@@ -94,6 +94,11 @@ class Feed:
         given.update({**dict.fromkeys(ARGUMENTS), "x": x, "batch_size": None, self.steps_name: steps})
         if self.steps_name == "steps_per_epoch":
             given["shuffle"] = False  # done; Keras would warn that it does not
+
+
+def rows_per_batch(num_rows, batch_size=None, steps=None):
+    """Rows a batch as Keras has it: what was asked for, or so many that `steps` batches hold all, or 32."""
+    return batch_size or (math.ceil(num_rows / steps) if steps else 32)
 
 
 def split_off_validation(given):

@@ -1,4 +1,4 @@
-"""What is asked of a model again and again, as one program for arrays of any number of rows.
+"""Runs a model's methods, such as `encode` and `reconstruct`, as compiled programs for any number of rows.
 
 Called eagerly, a Keras model runs operation by operation, and takes several times as long as the arithmetic does.
 """

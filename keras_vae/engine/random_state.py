@@ -1,4 +1,7 @@
-"""What a file must hold, beside weights, for a run to go on where it ended: seeds, and how far the orders are."""
+"""Saves and loads the random state of a model: seeds, and how many batches were trained on.
+
+A run that is resumed from a file needs it, beside the weights, to go on as if it had never ended.
+"""
 
 import keras
 import numpy as np

@@ -57,7 +57,7 @@ class ReplicaFunction:
             self._apply(gradients)
         for index, change in changes.items():
             variable = self._state()[int(index)]
-            if _is_draw_count(variable):
+            if compat.is_draw_count(variable):
                 drawn = self.strategy.experimental_local_results(change)[0]  # the same on all
                 variable.assign(variable.value + tf.stack([tf.zeros_like(drawn), drawn]))
             else:
@@ -114,7 +114,7 @@ class ReplicaFunction:
         for index, (variable, value) in enumerate(zip(self._state(), before, strict=True)):
             if id(variable) in scope.assigned:
                 new = scope.get_current_value(variable)
-                if _is_draw_count(variable):
+                if compat.is_draw_count(variable):
                     changes[str(index)] = (new - value)[1]
                 else:
                     if not self._is_metric(variable):
@@ -128,7 +128,7 @@ class ReplicaFunction:
         """The state that a replica starts from."""
         if self._is_metric(variable):
             return tf.zeros_like(value)  # so that what it ends with is its share of the sums
-        if _is_draw_count(variable) and variable is not self.model.seed_generator.state:
+        if compat.is_draw_count(variable) and variable is not self.model.seed_generator.state:
             # A layer's own, dropout's say: other draws on each replica. (The latents' noise goes by row.)
             key = backend.fold_in(tf.cast(value, tf.int32) * [1, 0], replica)
             key = tf.random.stateless_uniform([], key, None, None, tf.int32)
@@ -255,11 +255,6 @@ def _never_empty(batch, size):
 
 def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
-
-
-def _is_draw_count(variable):
-    """Whether a variable is a `SeedGenerator`'s: a key, and how many seeds were drawn."""
-    return variable.name == "seed_generator_state"
 
 
 def _zero_unless(condition, value):

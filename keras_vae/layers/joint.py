@@ -33,6 +33,10 @@ class JointDistribution(Delegate):
         return self._parts
 
     @property
+    def distribution(self):
+        raise AttributeError("A JointDistribution passes questions on to several distributions: see `parts`.")
+
+    @property
     def support(self):
         """The values of each part that are scored, by name: a `Support`, or None where that is not known."""
         return self.ask(lambda part: getattr(part, "support", None))
