@@ -479,8 +479,7 @@ def test_zeros_and_ones_of_any_type_suit_a_bernoulli(dtype):
     binary = X > 0.5
     losses = []
     for x in (binary.astype("float32"), binary.astype(dtype)):
-        vae = bernoulli_vae()
-        vae.compile("adam", jit_compile=False)
+        vae = as_new(bernoulli_vae)
         losses.append(vae.fit(x, batch_size=16, verbose=0, shuffle=False).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
