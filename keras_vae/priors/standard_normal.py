@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.priors.base import Prior
 
 

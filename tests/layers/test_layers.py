@@ -9,8 +9,8 @@ import tensorflow_probability as tfp
 from cases import CASES
 
 from keras_vae import layers, scales
-from keras_vae.layers import independent_normal
-from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.families import independent_normal
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 
 tfd = tfp.distributions
 

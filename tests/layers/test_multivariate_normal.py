@@ -12,9 +12,9 @@ from checks import assert_close, assert_finite
 
 import keras_vae
 from keras_vae import layers, scales
-from keras_vae.layers.independent_normal import IndependentNormalDistribution
-from keras_vae.layers.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
-from keras_vae.layers.multivariate_normal_tril import MultivariateNormalTriLDistribution
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
+from keras_vae.layers.families.multivariate_normal_tril import MultivariateNormalTriLDistribution
 
 tfd = tfp.distributions
 RNG = np.random.default_rng(0)

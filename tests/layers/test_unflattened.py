@@ -7,8 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from keras_vae.layers.independent_bernoulli import IndependentBernoulliDistribution
-from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.families.independent_bernoulli import IndependentBernoulliDistribution
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.layers.unflattened import UnflattenedDistribution
 
 tfd = tfp.distributions

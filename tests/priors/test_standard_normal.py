@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_vae.layers import IndependentNormal
-from keras_vae.layers.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.priors import Prior, StandardNormal
 
 tfd = tfp.distributions

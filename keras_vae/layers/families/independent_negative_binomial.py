@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_vae.backend import tfd, tfp
 from keras_vae.data.support import Support
+from keras_vae.layers.families.independent_poisson import COUNTS, LARGEST_LOG_RATE
 from keras_vae.layers.independent import IndependentDistribution
-from keras_vae.layers.independent_poisson import COUNTS, LARGEST_LOG_RATE
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import negative_binomial_nll
 

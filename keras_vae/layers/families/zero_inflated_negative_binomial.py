@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_vae import compat
 from keras_vae.backend import tfd, tfp
-from keras_vae.layers.independent_negative_binomial import (
+from keras_vae.layers.families.independent_negative_binomial import (
     IndependentNegativeBinomial,
     IndependentNegativeBinomialDistribution,
 )

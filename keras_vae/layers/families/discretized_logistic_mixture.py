@@ -10,7 +10,7 @@ from keras_vae.backend import tfd, tfp
 from keras_vae.checks import check_integer
 from keras_vae.data.support import levels_from_zero
 from keras_vae.layers.base import DistributionLayer
-from keras_vae.layers.discretized_logistic import default_floor, mean_and_variance
+from keras_vae.layers.families.discretized_logistic import default_floor, mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.scales.base import check_sigma
 

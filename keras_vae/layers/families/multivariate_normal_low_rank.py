@@ -9,7 +9,7 @@ from keras_vae import backend
 from keras_vae.backend import tfd, tfp
 from keras_vae.checks import check_integer
 from keras_vae.data.support import Support
-from keras_vae.layers.independent_normal import IndependentNormalDistribution, check_same_event
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.least_squares import orthogonal, residual

@@ -8,7 +8,7 @@ from keras_vae.backend import tfd, tfp
 from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.delegate import Delegate
-from keras_vae.layers.independent_normal import IndependentNormalDistribution, check_same_event
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.ops.triangular import bounded, lower_part, solve_lower
