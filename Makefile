@@ -12,8 +12,10 @@ demo: .venv/examples
 test: lint
 	$(BIN)/pytest
 
+# And all that is said of ops and layers, with XLA as users have it: tests/conftest.py.
 test-slow: lint
 	$(BIN)/pytest -m slow
+	XLA_FLAGS= $(BIN)/pytest tests/ops tests/layers
 
 # Against its peers, on this machine: make bench ARGS="--quick --data-dir FOLDER"
 bench: .venv/bench

@@ -1,4 +1,4 @@
-"""The one place that knows the backend, TensorFlow: its TFP, its random seeds, its XLA compiler.
+"""What the library needs of the backend, TensorFlow: its TFP, its random seeds, its XLA compiler.
 
 `compat`, `engine`, `data`, `export` and `callbacks` know TensorFlow too. All else is written in `keras.ops` and TFP's
 common interface.

@@ -16,7 +16,7 @@ from keras_vae.objectives import ForwardPass
 class BuiltFromData(compat.Model):
     """A model with an encoder, a prior, a decoder and an objective that is built by the first x that it meets.
 
-    A subclass brings these; `encode`, `decode`, `forward_pass` and `call`; and a `seed_generator` of its noise.
+    A subclass brings these; `encode`, `decode` and `call`; and a `seed_generator` of its noise.
 
     Args:
         target: which part of x is scored: see `keras_vae.data.parts.pick`.
@@ -68,8 +68,7 @@ class BuiltFromData(compat.Model):
         try:
             with self.distribute_strategy.scope():
                 compat.symbolically(self._check_parts, x)
-                if not (is_of_parts(self.call) and is_of_parts(self.forward_pass)):
-                    compat.symbolically(self.call, x)
+                compat.symbolically(self.call, x)
         except Exception:
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
@@ -115,20 +114,6 @@ class BuiltFromData(compat.Model):
         """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""
         seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
         return [backend.seed_for(seed, purpose) for purpose in purposes]
-
-
-def of_parts(method):
-    """Marks a method that passes x through a model's parts, and does nothing else that makes a weight.
-
-    A model has tried its parts when it is built. A pass through such a method would tell it nothing new.
-    """
-    method.of_parts = True
-    return method
-
-
-def is_of_parts(method):
-    """Whether a method is marked by `of_parts`: one that a subclass has put in its place is not."""
-    return getattr(method, "of_parts", False)
 
 
 def takes_one(method):

@@ -31,6 +31,21 @@ def check_optional_integer(owner, name, value):
         check_integer(owner, name, value)
 
 
+def check_epochs(owner, name, value):
+    """`value` as an int or a list of ints, as Keras takes it: every so many epochs, or these, counted from 1.
+
+    Raises:
+        ValueError: it is neither a positive integer nor a collection of them.
+    """
+    several = value if isinstance(value, (list, tuple, set, range)) else [value]
+    if not several or not all(is_integer(each) and each >= 1 for each in several):
+        raise ValueError(
+            f"{owner}: expected `{name}` to be an integer >= 1, or a list of epochs, the first of which is 1; "
+            f"received: {value!r}"
+        )
+    return int(value) if several == [value] and is_integer(value) else [int(each) for each in several]
+
+
 def check_positive(owner, name, value):
     """`value`, if it is a positive finite number.
 

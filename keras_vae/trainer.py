@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae import compat
-from keras_vae.checks import check_fraction, check_integer, check_optional_integer
+from keras_vae.checks import check_epochs, check_fraction, check_integer, check_optional_integer
 from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
@@ -108,7 +108,7 @@ class Trainer(TermModel):
 
         Args:
             x: data as `keras.Model.fit` takes it: arrays, a `tf.data.Dataset`, a `PyDataset`, a generator.
-            y: ignored, but by a step of one's own.
+            y: ignored, but by a step of one's own and by `class_weight`.
             batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, class_weight,
                 sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
                 validation_freq: as of `keras.Model.fit`.
@@ -119,17 +119,17 @@ class Trainer(TermModel):
             A `keras.callbacks.History`.
 
         Raises:
-            ValueError: the model is not compiled; the data is empty, not finite, outside the likelihood's support, or
-                of another shape than the decoder's event.
+            ValueError: the model is not compiled; an argument is not as Keras has it; the data is empty, not finite,
+                outside the likelihood's support, or of another shape than the decoder's event.
         """
         given = arguments_of_keras(locals())
         self._check_compiled("fit")
         for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
             check_optional_integer("fit", name, given[name])
         check_fraction("fit", "validation_split", validation_split)
-        contract.check_validation_freq(validation_freq)
-        contract.check_class_weight(class_weight, x, y)
         split_off_validation(given)
+        if given["validation_data"] is not None:
+            given["validation_freq"] = check_epochs("fit", "validation_freq", validation_freq)
         with DataCheck(self, enabled=check_data) as check:
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
             if given["validation_data"] is not None:

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.backend import tfd
-from keras_vae.building import of_parts
 from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
 from keras_vae.data.parts import replace
@@ -80,7 +79,6 @@ class VAE(Trainer, Persistent):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
 
-    @of_parts
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
         forward = self.forward_pass(x, backend.stateless_seed(self.seed_generator), training)
@@ -89,7 +87,6 @@ class VAE(Trainer, Persistent):
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
         return {"reconstruction": forward.reconstruction(), **terms}
 
-    @of_parts
     def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
         """x `[B, *event]` through the model, to all that the objective looks at.
 

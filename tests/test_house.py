@@ -28,7 +28,7 @@ ARROWS = {
     "reprs": set(),
     "backend": {"checks", "compat"},
     "ops": {"backend"},
-    "data": {"backend", "checks"},
+    "data": {"backend"},
     "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks", "reprs"},
@@ -42,7 +42,7 @@ ARROWS = {
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version"},
     "vae": {
-        *("trainer", "building", "persistence", "evaluation", "engine", "priors", "objectives"),
+        *("trainer", "persistence", "evaluation", "engine", "priors", "objectives"),
         *("layers", "data", "backend", "checks"),
     },
     "callbacks": {

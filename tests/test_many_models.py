@@ -8,16 +8,16 @@ import keras
 import tensorflow as tf
 from small import digits, gaussian_vae
 
-X = digits()[:32]
+X = digits()[:40]
 
 
 def used(seed):
     """A weak reference to a model that was trained, evaluated and asked, and then let go of."""
     vae = gaussian_vae(seed=seed, units=4)
     vae.compile("sgd", jit_compile=False)
-    vae.fit(X, validation_data=X[:16], batch_size=16, verbose=0)
+    vae.fit(X, validation_data=X[:10], batch_size=16, verbose=0)
     vae.evaluate(X, batch_size=16, verbose=0)
-    vae.predict(X, batch_size=16, verbose=0)
+    vae.predict(X[:8], verbose=0)
     for _ in range(2):  # the second time as a program
         vae.encode(X[:2]), vae.reconstruct(X[:2]), vae.generate(2)
     return weakref.ref(vae)

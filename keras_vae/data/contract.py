@@ -3,8 +3,6 @@
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.checks import check_integer
-from keras_vae.data import kinds
 
 
 def check_part(role, value, kind, example):
@@ -135,18 +133,6 @@ def check_sample_weight(sample_weight):
             f"received shape {tuple(weight.shape)}"
         )
     return ops.reshape(weight, (-1,))
-
-
-def check_class_weight(class_weight, x, y):
-    """Raises ValueError if there are weights of classes, but arrays x without the classes y."""
-    if class_weight is not None and y is None and kinds.holds_arrays(x):
-        raise ValueError("fit: expected y, the class of each example, for `class_weight` to weigh; received y=None")
-
-
-def check_validation_freq(validation_freq):
-    """Raises ValueError unless `validation_freq` is a positive integer, or a collection of epochs."""
-    if not isinstance(validation_freq, (list, tuple, set)):
-        check_integer("fit", "validation_freq", validation_freq)
 
 
 def compatible(expected, received):

@@ -21,6 +21,9 @@ class Feed:
         batch_size: rows a batch, for arrays. Default: as Keras has it, 32, or so many that `steps` batches hold all.
         steps_name: of the argument for the number of batches an epoch: "steps_per_epoch" or "steps".
 
+    Raises:
+        ValueError: there are weights of classes, but arrays x without classes y.
+
     Attributes:
         num_batches: how many batches the data holds, or None where that is not known.
         batch_size: examples a batch, or None where that is not known.
@@ -41,6 +44,11 @@ class Feed:
         self.num_batches = None
         self.is_arrays = kinds.holds_arrays(x)
         if self.is_arrays:
+            if given.get("class_weight") is not None and given.get("y") is None:
+                raise ValueError(
+                    "fit: expected y, the class of each example, for `class_weight` to weigh; received "
+                    f"class_weight={given['class_weight']!r}, y=None"
+                )
             num_rows = keras.tree.flatten(x)[0].shape[0]
             self.batch_size = rows_per_batch(num_rows, batch_size, self.steps)
             self.num_batches = math.ceil(num_rows / self.batch_size)

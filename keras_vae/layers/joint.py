@@ -34,7 +34,11 @@ class JointDistribution(Delegate):
 
     @property
     def distribution(self):
-        raise AttributeError("A JointDistribution passes questions on to several distributions: see `parts`.")
+        """None: questions are passed on to several distributions, which are `parts`."""
+        raise AttributeError(
+            f"JointDistribution: expected one of its `parts`, {list(self.parts)}, to be asked for; it has no "
+            "`distribution` that stands for all"
+        )
 
     @property
     def support(self):

@@ -106,6 +106,8 @@ def test_a_column_may_have_missing_entries():
     distribution = joint(np.ones((2, 3), "float32"))
     x = {"age": np.array([np.nan, 1.0], "float32"), "row": np.zeros((2, 5), "float32")}
     parts = distribution.parts
+    with pytest.raises(AttributeError, match=r"expected one of its `parts`, \['age', 'row'\], to be asked for"):
+        distribution.distribution  # noqa: B018
     expected = parts["row"].log_prob(x["row"]).numpy()
     expected[1] += parts["age"].distribution.log_prob(x["age"])[1]
     np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-6)
