@@ -53,6 +53,19 @@ class Persistent(keras.Model):
     def load_own_variables(self, store):
         super().load_own_variables(self.engine.load(store))
 
+    def save(self, filepath, *args, **kwargs):
+        """Saves the model, as `keras.Model.save`, to a `.keras` file.
+
+        Raises:
+            ValueError: the name is that of an HDF5 file, from which no model of parts can be read back.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"save: expected the name of a .keras file; received {os.fspath(filepath)!r}. An HDF5 file holds no "
+                "model of parts. For weights alone there is save_weights, to a file whose name ends in .weights.h5."
+            )
+        return super().save(filepath, *args, **kwargs)
+
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights, as `keras.Model.load_weights`, from a file that is looked at first.
 
@@ -111,7 +124,7 @@ def load_model(
         if str(filepath).endswith(".weights.h5"):
             raise ValueError(
                 f"load_model: expected a .keras file, a whole model; received {os.fspath(filepath)!r}, a file of "
-                "weights. Make the model as it was, and use vae.load_weights(...)."
+                "weights. Make the model as it was, show it an x or build it, and use vae.load_weights(...)."
             )
         check_file(filepath)
     return keras.saving.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)

@@ -312,6 +312,13 @@ def test_a_configuration_is_left_as_it_is():
     assert config == vae.get_config() and config["version"] == keras_vae.__version__
 
 
+@pytest.mark.parametrize("name", ["vae.h5", "vae.hdf5"])
+def test_a_name_that_could_not_be_read_back_is_refused(name, tmp_path, like_the_file):
+    with pytest.raises(ValueError, match=r"save: expected the name of a \.keras file; received .*For weights alone"):
+        like_the_file.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_weights_is_no_model(tmp_path, like_the_file):
     like_the_file.save_weights(tmp_path / "vae.weights.h5")
     with pytest.raises(ValueError, match=r"expected a \.keras file, a whole model; received .*vae\.weights\.h5"):
