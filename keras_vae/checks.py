@@ -37,13 +37,14 @@ def check_epochs(owner, name, value):
     Raises:
         ValueError: it is neither a positive integer nor a collection of them.
     """
-    several = value if isinstance(value, (list, tuple, set, range)) else [value]
-    if not several or not all(is_integer(each) and each >= 1 for each in several):
+    is_one = is_integer(value)
+    epochs = [value] if is_one else value if isinstance(value, (list, tuple, set, range)) else ()
+    if not epochs or not all(is_integer(each) and each >= 1 for each in epochs):
         raise ValueError(
             f"{owner}: expected `{name}` to be an integer >= 1, or a list of epochs, the first of which is 1; "
             f"received: {value!r}"
         )
-    return int(value) if several == [value] and is_integer(value) else [int(each) for each in several]
+    return int(value) if is_one else [int(each) for each in epochs]
 
 
 def check_positive(owner, name, value):

@@ -8,7 +8,7 @@ from checks import uncompiled
 from resumed import state_of
 
 import keras_vae
-from keras_vae import layers
+from keras_vae import compat, layers
 
 
 def vae_of(likelihood, posterior=None, first=(), **kwargs):
@@ -40,7 +40,7 @@ def unlike_new(vae, x):
     for variable in [*vae.variables, *vae.optimizer.variables]:
         value = random.uniform(0.1, 0.9, variable.shape)
         value = 1000 * value // 1 if "int" in variable.dtype else value
-        if variable.name == "seed_generator_state":
+        if compat.is_draw_count(variable):
             value[0] = np.asarray(variable)[0]  # the seed, which no training changes
         variable.assign(value)
     return vae
