@@ -52,7 +52,8 @@ setup(
             "pytest>=8",  # runs the tests
             "pytest-xdist>=3.5",  # on two cores: most of a test is compiling
             "ruff>=0.6",  # lint
-            "scipy>=1.12",  # the referee of every log-density
+            "scipy>=1.12",  # the referee of every log-density; sparse arrays
+            "pandas>=2.1",  # data frames, as people have their data
             "mpmath>=1.3",  # 50 digits, where float64 cancels too
             "matplotlib>=3.8",  # the quick start is tested whole
             "scikit-learn>=1.4",  # likewise

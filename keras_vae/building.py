@@ -8,8 +8,10 @@ from keras import ops
 
 from keras_vae import backend, compat
 from keras_vae.data import contract, kinds
-from keras_vae.data.parts import pick
+from keras_vae.data.intake import as_tensors
+from keras_vae.data.parts import asked_for, pick, replace
 from keras_vae.layers.fitted import fitted
+from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import ForwardPass
 
 
@@ -64,6 +66,10 @@ class BuiltFromData(compat.Model):
         if self.known.x_dtypes is not None:
             x = keras.tree.map_structure(lambda p, d: keras.KerasTensor(p.shape, d), x, self.known.x_dtypes)
         self.known.x_spec = x
+        last = likelihood_layers(self.decoder)[-1:]
+        event_shape = last and getattr(last[0], "event_shape", None)
+        if event_shape:  # first, so that an x that does not fit leaves no encoder built for it
+            contract.check_event(event_shape, pick(x, self.target))
         # Symbolic passes create every weight, and raise every error of shape.
         try:
             with self.distribute_strategy.scope():
@@ -81,7 +87,9 @@ class BuiltFromData(compat.Model):
         """
         if not (takes_one(self.encode) and takes_one(self.decode)):
             return
-        posterior = contract.check_distribution("encoder", self.encode(x, training=True))
+        with contract.naming_parts(self.encoder, x):
+            posterior = self.encode(x, training=True)
+        contract.check_distribution("encoder", posterior)
         contract.check_reparameterized(posterior)
         if not self.prior.built:
             self.prior.build(tuple(posterior.event_shape))
@@ -109,6 +117,15 @@ class BuiltFromData(compat.Model):
         return keras.tree.map_structure_up_to(
             part, lambda leaf, shape: backend.with_shape(leaf, (None, *shape)), part, self.event_shape
         )
+
+    def seen_of(self, x):
+        """What the encoder sees of x: tensors, of which the scored part has the dtype in which it is scored."""
+        x = as_tensors(x, self.target)
+        if not self.built and backend.runs_eagerly() and (spec := kinds.spec_of(x)) is not None:
+            self.build_for(spec)
+        if not isinstance(x, dict) or self.target is None or self.target in x:
+            x = replace(x, self.target_of(x), self.target)
+        return asked_for(self.encoder, x)
 
     def seeds(self, seed, *purposes):
         """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""

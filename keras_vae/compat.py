@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
+from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 from tensorflow.python.framework import ops
 
 # What `fit` hands to `evaluate` where it validates.
@@ -63,6 +64,11 @@ def losses_kept(layer):
         for each, losses, ids in before:
             each._losses.extend(losses)
             each._loss_ids.update(ids)
+
+
+def class_weights_of(y, weights):
+    """A weight for each example, `[N]`, by the class that y says it is of: its number, or one-hot."""
+    return class_weight_to_sample_weights(y, weights)
 
 
 def layers_of(layer, include_self=True):

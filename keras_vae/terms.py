@@ -79,8 +79,11 @@ class TermModel(BuiltFromData):
             return super().test_step(data)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # First, for older Keras runs replicas in turns, and the next one's begins where a metric is updated: it would
+        # put its losses in place of these.
+        loss = super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
         self._update_trackers(y_pred)
-        return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
+        return loss
 
     def track(self, x, sample_weight, size, training):
         """The loss of a replica's share of a batch, `size` examples, with all metrics updated."""

@@ -1,4 +1,4 @@
-"""How a model of weighted terms trains through Keras: `compile`, `fit`, `evaluate`, `summary`."""
+"""How a model of weighted terms trains through Keras: `fit`, `evaluate`, `predict`."""
 
 import contextlib
 from typing import Any
@@ -6,77 +6,22 @@ from typing import Any
 import keras
 
 from keras_vae import compat
-from keras_vae.checks import check_epochs, check_fraction, check_integer, check_optional_integer
+from keras_vae.checks import check_epochs, check_fraction, check_optional_integer
+from keras_vae.compiling import Compiled
 from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
+from keras_vae.data.intake import as_arrays, columns_of, one_array, taken_in
 from keras_vae.data.parts import pick
-from keras_vae.engine import Engine, Feed, split_off_validation
+from keras_vae.engine import Feed, split_off_validation
 from keras_vae.engine.feeding import ARGUMENTS
-from keras_vae.terms import TermModel
 
 
-class Trainer(TermModel):
-    """A `TermModel` that is trained by `fit` on x alone, by steps that its engine runs.
+class Trainer(Compiled):
+    """A model that is trained by `fit` on x alone.
 
     Args:
-        objective, target: as of `TermModel`.
+        objective, target: as of `keras_vae.terms.TermModel`.
     """
-
-    def __init__(self, objective, target=None, **kwargs):
-        super().__init__(objective, target, **kwargs)
-        self.engine = Engine(self)
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: None = None,
-        *,
-        jit_compile: bool | str = "auto",
-        steps_per_execution: int | str = "auto",
-        **kwargs,
-    ) -> None:
-        """Configures training, as `keras.Model.compile` but for the loss, which is the objective's.
-
-        Args:
-            optimizer: name or instance of a Keras optimizer.
-            loss: must stay None.
-            jit_compile: True for the whole step as one XLA program, False for the loss ops alone as XLA programs, or
-                "auto" for what is faster: see `keras_vae.backend.xla_choice`. `summary()` says which, and why.
-            steps_per_execution: how many batches pass through one program before callbacks see them; or "auto": in
-                `fit` and `evaluate` a few dozen, or one where a callback asks for batches.
-            **kwargs: as of `keras.Model.compile`; `metrics` compare x with its reconstruction.
-
-        Raises:
-            ValueError: `loss` or `loss_weights` is given; `jit_compile` or `steps_per_execution` is not as above.
-        """
-        if loss is not None or kwargs.get("loss_weights") is not None:
-            raise ValueError(
-                "compile: expected no `loss` and no `loss_weights`, since the loss is the VAE's objective; received: "
-                f"loss={loss!r}, loss_weights={kwargs.get('loss_weights')!r}. Choose the likelihood as the decoder's "
-                "last layer, and weights in the objective: VAE(encoder, decoder, objective=ELBO(beta=...))."
-            )
-        if jit_compile not in (True, False, "auto"):
-            raise ValueError(f"compile: expected `jit_compile` to be True, False or 'auto'; received: {jit_compile!r}")
-        if steps_per_execution != "auto":
-            check_integer("compile", "steps_per_execution", steps_per_execution)
-        self.compile_request = {"jit_compile": jit_compile, "steps_per_execution": steps_per_execution}
-        self.compile_reason = "as asked"
-        if jit_compile == "auto" and not kwargs.get("run_eagerly"):
-            jit_compile, self.compile_reason = self.engine.best_compilation()
-        steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        with self.distribute_strategy.scope():
-            super().compile(optimizer, jit_compile=jit_compile, steps_per_execution=steps, **kwargs)
-        self.engine.adapt_optimizer()
-        self.engine.forget_programs()
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        return config and {**config, **self.compile_request}
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -123,18 +68,20 @@ class Trainer(TermModel):
                 outside the likelihood's support, or of another shape than the decoder's event.
         """
         given = arguments_of_keras(locals())
-        self._check_compiled("fit")
+        self.check_compiled("fit")
         for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
             check_optional_integer("fit", name, given[name])
         check_fraction("fit", "validation_split", validation_split)
-        split_off_validation(given)
-        if given["validation_data"] is not None:
-            given["validation_freq"] = check_epochs("fit", "validation_freq", validation_freq)
-        with DataCheck(self, enabled=check_data) as check:
+        is_first = int(keras.ops.convert_to_numpy(self.iteration)) == 0
+        with DataCheck(self, enabled=check_data, is_training=is_first) as check:
+            self.take_in(given, check, "x")
+            split_off_validation(given)
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
             if given["validation_data"] is not None:
-                parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                given["validation_freq"] = check_epochs("fit", "validation_freq", validation_freq)
+                parts = keras.utils.unpack_x_y_sample_weight(one_array(given["validation_data"]))
                 validation = dict(zip(ARGUMENTS, parts, strict=True), steps=validation_steps)
+                self.take_in(validation, check, "validation x")
                 feeds.append(self._feed(validation, check, "validation x", validation_batch_size or batch_size))
             with (
                 shown_to(callbacks, [(feed.given["x"], feed.given.get("y")) for feed in feeds]),
@@ -175,10 +122,11 @@ class Trainer(TermModel):
         given = arguments_of_keras(locals())
         if compat.WITHIN_FIT in kwargs:  # which has looked at the data
             return super().evaluate(**given, **kwargs)
-        self._check_compiled("evaluate")
+        self.check_compiled("evaluate")
         check_optional_integer("evaluate", "batch_size", batch_size)
         check_optional_integer("evaluate", "steps", steps)
         with DataCheck(self, enabled=check_data) as check:
+            self.take_in(given, check, "x")
             feed = self._feed(given, check, "x", batch_size)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
                 result = super().evaluate(**given, **kwargs)
@@ -201,83 +149,46 @@ class Trainer(TermModel):
         """
         check_optional_integer("predict", "batch_size", batch_size)
         check_optional_integer("predict", "steps", steps)
+        x = taken_in(x, "x", self.target)
         if kinds.holds_arrays(x) and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(x, self.target))
         x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
         return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 
+    def take_in(self, given, check, name):
+        """Makes of the data among a method's arguments what the rest reads: see `keras_vae.data.intake`."""
+        check.columns.update(columns_of(given.get("x"), name))
+        given["x"] = taken_in(given.get("x"), name, self.target)
+        for beside in ("y", "sample_weight"):
+            if given.get(beside) is not None:
+                given[beside] = as_arrays(given[beside])
+
     def prepare_data(self, given, check, name):
-        """Readies the x, y and sample_weight among a method's arguments: builds the model for x, and looks at the data.
+        """Readies data that was taken in: builds the model for x, chooses how steps are compiled, looks at the data.
 
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
-        spec, given["x"] = kinds.peek(given.get("x"))
+        batch, given["x"] = kinds.peek(given.get("x"))
+        spec = None if batch is None else kinds.spec_of(batch[0])
         if not self.built and spec is not None:
             self.build_for(spec)
         self.engine.check_variables()
-        self._choose_compilation()
+        self.choose_compilation(has_sparse=batch is not None and kinds.has_sparse(batch[0]))
         if spec is not None and self.event_shape is not None:
+            contract.check_parts(self.x_spec, spec, name)
             contract.check_event(self.event_shape, pick(spec, self.target))
         if spec is not None and self.engine.is_replicated and self.compiled:
             self.engine.make_ready((spec,))
+        if self.has_standard_steps and given.get("class_weight") is None:
+            check.targets(batch, given)
         given["x"] = check(given["x"], name)
         if kinds.holds_arrays(given["x"]) and given.get("sample_weight") is not None:
             check.finite(given["sample_weight"], "sample_weight")
         return spec
 
-    def summary(self, *args, print_fn=None, **kwargs):
-        """Prints a summary, as `keras.Model.summary`, and how training steps are compiled."""
-        super().summary(*args, print_fn=print_fn, **kwargs)
-        if self.compiled:
-            (print_fn or print)(f"Training steps: {self.compilation}")
-
-    @property
-    def compilation(self):
-        """How training steps are compiled, and why, in words."""
-        if self.run_eagerly:
-            return "run eagerly, as asked"
-        if not self.jit_compile:
-            return f"loss ops as XLA programs, networks outside ({self.compile_reason})"
-        where = " a replica, the optimizer outside" if self.engine.is_replicated else ""
-        return f"one XLA program{where} ({self.compile_reason})"
-
-    def make_train_function(self, force=False):
-        if self.train_function is None or force:
-            super().make_train_function(force=True)
-            self.train_function = self.engine.step_function(self.train_step, self.train_function, training=True)
-
-    def make_test_function(self, force=False):
-        if self.test_function is None or force:
-            super().make_test_function(force=True)
-            self.test_function = self.engine.step_function(self.test_step, self.test_function, training=False)
-
-    def make_predict_function(self, force=False):
-        if self.predict_function is None or force:
-            self.predict_function = self.engine.predict_function(self)
-            if self.predict_function is None:
-                super().make_predict_function(force=True)
-
-    def builds_from_data(self):
-        return self.engine.builds_from_data()
-
-    def _check_compiled(self, method):
-        if not self.compiled:
-            raise ValueError(
-                f"{method}: expected a compiled model; received one that is not. You must call `compile()`."
-            )
-
     def _feed(self, given, check, name, batch_size, steps_name="steps"):
         """What is known of the data among a method's arguments, once it is readied."""
         return Feed(given, self.prepare_data(given, check, name), batch_size, steps_name)
-
-    def _choose_compilation(self):
-        """Chooses anew how steps are compiled, if that was left to the model: now that all layers are there."""
-        if not self.compiled or self.compile_request["jit_compile"] != "auto" or self.run_eagerly:
-            return
-        best, self.compile_reason = self.engine.best_compilation()
-        if best != self.jit_compile:
-            self.jit_compile = best
-            self.train_function = self.test_function = self.predict_function = None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
-from keras_vae.data.parts import replace
 from keras_vae.engine import query
 from keras_vae.evaluation.log_likelihood import log_likelihood
 from keras_vae.layers.fitted import fitted
@@ -83,8 +82,8 @@ class VAE(Trainer, Persistent):
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
         forward = self.forward_pass(x, backend.stateless_seed(self.seed_generator), training)
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
-        self.add_terms(terms, training)  # each weighted batch mean, by add_loss
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
+        self.add_terms(terms, training)  # each weighted batch mean, by add_loss
         return {"reconstruction": forward.reconstruction(), **terms}
 
     def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
@@ -104,9 +103,11 @@ class VAE(Trainer, Persistent):
 
     @query
     def encode(self, x: Any, training: bool | None = None) -> tfd.Distribution:
-        """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`."""
-        x = replace(keras.tree.map_structure(ops.convert_to_tensor, x), self.target_of(x), self.target)
-        return self.encoder(x, training=training)
+        """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
+
+        Of an x with a name for each part, those that the encoder has no input for may be left out.
+        """
+        return self.encoder(self.seen_of(x), training=training)
 
     def decode(self, z: Any, training: bool | None = None) -> tfd.Distribution:
         """The likelihood p(x|z) of z `[*batch, *latent]`: a `tfd.Distribution` of batch `[*batch]`.

@@ -37,7 +37,8 @@ ARROWS = {
     "evaluation": {"engine", "data", "backend", "checks", "compat"},
     "building": {"objectives", "layers", "data", "backend", "compat"},
     "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
-    "trainer": {"terms", "engine", "data", "checks", "compat"},
+    "compiling": {"terms", "engine", "checks"},
+    "trainer": {"compiling", "engine", "data", "checks", "compat"},
     "signatures": {"evaluation", "objectives", "data", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version"},
@@ -52,7 +53,16 @@ ARROWS = {
 }
 
 # Where TensorFlow is named: files, or whole rooms.
-KNOW_TENSORFLOW = {"backend", "compat", "export", "engine", "callbacks", "data/kinds", "data/dataset_check"}
+KNOW_TENSORFLOW = {
+    "backend",
+    "compat",
+    "export",
+    "engine",
+    "callbacks",
+    "data/kinds",
+    "data/dataset_check",
+    "data/sparse_rows",
+}
 
 # `_replace` and the like are public: of a NamedTuple.
 NAMED_TUPLE = {"_replace", "_asdict", "_fields"}

@@ -1,5 +1,8 @@
 """What encoder, prior, decoder and data must agree on, each as a check that says so."""
 
+import contextlib
+
+import keras
 from keras import ops
 
 from keras_vae.backend import tfd
@@ -29,6 +32,22 @@ def check_distribution(role, value):
             "part of the event: tfd.Independent(distribution, reinterpreted_batch_ndims=...)?"
         )
     return value
+
+
+@contextlib.contextmanager
+def naming_parts(encoder, x):
+    """Within, an error of an encoder that was given an x of several parts says that it is given all of them."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(encoder, keras.Sequential) or not isinstance(x, (dict, list, tuple)):
+            raise
+        parts = f"the parts {sorted(x)}" if isinstance(x, dict) else f"{len(x)} parts"
+        raise ValueError(
+            f"Expected an encoder that takes all of x, which has {parts}: `target` says what is scored, and not what "
+            "the encoder sees; received a keras.Sequential, which takes one. Make it a functional model of a "
+            f"keras.Input for each part that it looks at, by name. It says: {error}"
+        ) from error
 
 
 def check_reparameterized(posterior):
@@ -71,6 +90,16 @@ def check_latent(decoder, latent_shape):
         raise ValueError(
             f"Expected latents of the shape that the decoder takes, {expected[1:]}; received latents of shape "
             f"{latent_shape}. The encoder's event shape and the decoder's input must be the same."
+        )
+
+
+def check_parts(expected, x, name="x"):
+    """Raises ValueError if x is one array where the model was built for an x of several parts, in a list or tuple."""
+    if isinstance(expected, (list, tuple)) and not isinstance(x, (list, tuple)):
+        raise ValueError(
+            f"Expected {name} to have {len(expected)} parts, as x had when the model was built; received one of shape "
+            f"{getattr(x, 'shape', None)}. Keras takes a list or tuple of arrays for x, y and weights: put the parts "
+            "into one of their own, ([a, b],)."
         )
 
 

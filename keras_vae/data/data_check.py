@@ -1,14 +1,20 @@
 """Looks at the data before a VAE trains on it: empty, not finite, or outside what the likelihood can score."""
 
 import types
+import warnings
+import weakref
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_vae.data import contract, dataset_check, kinds
+from keras_vae.data.faults import as_looked_at, error_in, missing_rows, rows_with_holes, without_nan
+from keras_vae.data.intake import MappedPyDataset
+from keras_vae.data.magnitudes import advice_on_size
 from keras_vae.data.parts import pick
 from keras_vae.data.support import Support
+from keras_vae.data.targets import advice_on_targets
 
 # The support of a family that does not say.
 ANYTHING = Support("the likelihood", "numbers", scales=False)
@@ -33,21 +39,25 @@ class Part(NamedTuple):
 class DataCheck:
     """Refuses data that the likelihood cannot score, before the step that would have used it.
 
-    Arrays are looked at once, whole. Datasets, generators and `PyDataset`s are looked at batch by batch as they arrive.
-    It is a context around all that reads the data. There an error that a data pipeline has wrapped in its own comes out
-    as it was raised.
+    Arrays are looked at once, whole, some rows at a time. Datasets, generators and `PyDataset`s are looked at batch by
+    batch as they arrive. It is a context around all that reads the data. There an error that a data pipeline has
+    wrapped in its own comes out as it was raised. What can be scored, and yet is not as it should be, is a warning.
 
     Args:
         model: whose `target` says what is scored, and whose `support`, a `Support`, or a dictionary of them, what the
             likelihood can score.
         enabled: False to let everything through unseen.
+        is_training: whether the model is about to be trained, for which numbers should be about 1.
     """
 
-    def __init__(self, model, enabled=True):
+    def __init__(self, model, enabled=True, is_training=False):
         self.model = model
         self.enabled = enabled
+        self.is_training = is_training
+        self.columns = {}  # names of columns, by what the part is called
         self.error = None
         self.has_met_missing = False
+        self.said = set()  # warnings, each given once
 
     def __enter__(self):
         return self
@@ -64,18 +74,17 @@ class DataCheck:
         """
 
         def look_at_batch(index, element):
-            if self.enabled:
-                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, f" of batch {index}")
+            self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, index)
             return element
 
-        if isinstance(data, keras.utils.PyDataset):
-            data = _LookedAt(data, look_at_batch)
         if not self.enabled:
             return data
         if kinds.is_empty(data):
             raise kinds.empty(name)
         if kinds.is_dataset(data):
             return self._looked_at_dataset(data, name)
+        if isinstance(data, keras.utils.PyDataset):
+            return MappedPyDataset(data, look_at_batch)
         if isinstance(data, types.GeneratorType):
             return (look_at_batch(index, element) for index, element in enumerate(data))
         if kinds.holds_arrays(data):
@@ -83,44 +92,80 @@ class DataCheck:
         # Whatever else Keras takes (a torch DataLoader, say) goes through as it is.
         return data
 
+    def targets(self, batch, given):
+        """Warns of a y that was meant to be scored in place of x, before training.
+
+        Args:
+            batch: the first, or its specification, `(x, y, sample_weight)`; None where it is not known.
+            given: the arguments of `fit`, by name.
+        """
+        if self.enabled and self.is_training and batch is not None:
+            x, y, _ = batch
+            advice = advice_on_targets(x, given.get("y") if y is None else y, given["x"], self.model.target)
+            if advice is not None:
+                self._warn("targets", advice)
+
     def finite(self, array, name):
         """Raises ValueError if the array holds a number that is not finite."""
         if self.enabled:
-            self._refuse(_error_in(np.asarray(array), name))
+            self._refuse(error_in(np.asarray(array), name))
 
-    def _look_at(self, x, name, where=""):
-        parts = [part._replace(value=np.asarray(part.value)) for part in self._parts(x, name)]
-        self._look_at_parts(parts, where)
-        self._try_missing(x, parts, where)
+    def _look_at(self, x, name, batch=None):
+        """Looks at arrays: all of them, or a batch of this number."""
+        parts = [part._replace(value=as_looked_at(part.value)) for part in self._parts(x, name)]
+        self._look_at_parts(parts, batch)
+        self._try_missing(x, parts, batch)
 
-    def _look_at_parts(self, parts, where):
+    def _look_at_parts(self, parts, batch):
+        where = "" if batch is None else f" of batch {batch}"
         for part in parts:
             if part.event_shape is not None:
                 try:
                     contract.check_event(part.event_shape, part.value, part.name)
                 except ValueError as error:
                     self._refuse(error)
-            self._refuse(_error_in(part.value, part.name, part.support, where))
-        self._refuse(_error_of_missing([part for part in parts if part.support is not None], where))
+            self._refuse(error_in(part.value, part.name, part.support, where))
+        self._count_missing([part for part in parts if part.support is not None], where)
+        if self.is_training and not batch:
+            self._look_at_sizes(parts)
 
-    def _try_missing(self, x, parts, where):
+    def _look_at_sizes(self, parts):
+        for part in parts:
+            advice = advice_on_size(part.value, part.name, part.support, self.columns.get(part.name))
+            if advice is not None:
+                self._warn(("size", part.name), advice)
+
+    def _count_missing(self, parts, where):
+        """Warns of examples of which nothing was observed, where entries may be missing."""
+        if not parts or not all(part.support.may_be_missing and len(part.value) for part in parts):
+            return
+        missing = np.logical_and.reduce([missing_rows(part.value) for part in parts])
+        if missing.any():
+            self._warn(
+                "missing",
+                f"{parts[0].name}{where} has {int(missing.sum())} example(s) of which nothing was observed, the first "
+                f"at position [{int(missing.argmax())}]. Their log-likelihood is 0: they say nothing, and training on "
+                "them draws the posterior of nothing to the prior. Leave them out unless that is meant.",
+            )
+
+    def _try_missing(self, x, parts, batch):
         """Refuses the first example with a missing entry if the encoder makes no numbers of it."""
         scored = [part for part in parts if part.support is not None and part.support.may_be_missing]
         if self.has_met_missing or not scored or not self.model.built:
             return
-        rows = len(scored[0].value)
-        has_holes = np.logical_or.reduce([np.isnan(part.value.reshape(rows, -1)).any(axis=1) for part in scored])
+        has_holes = np.logical_or.reduce([rows_with_holes(part.value) for part in scored])
         if not has_holes.any():
             return
         self.has_met_missing = True
         first = int(has_holes.argmax())
-        example = keras.tree.map_structure(lambda leaf: np.asarray(leaf)[first : first + 1], x)
+        example = keras.tree.map_structure(lambda leaf: np.asarray(leaf[first : first + 1]), x)
 
         def is_finite(example):
             return np.isfinite(np.asarray(self.model.encode(example).mean())).all()
 
         # A model whose weights are NaN makes no numbers of anything.
-        if not is_finite(example) and is_finite(keras.tree.map_structure(_without_nan, example)):
+        if not is_finite(example) and is_finite(keras.tree.map_structure(without_nan, example)):
+            where = "" if batch is None else f" of batch {batch}"
             self._refuse(
                 ValueError(
                     f"Expected the encoder to take missing entries, as {scored[0].name} has at position [{first}]"
@@ -145,66 +190,33 @@ class DataCheck:
             self.error = self.error or error  # the first: a pipeline may fetch on
             raise error
 
+    def _warn(self, what, message):
+        if what not in self.said:
+            self.said.add(what)
+            warnings.warn(message, UserWarning, stacklevel=2)
+
     def _looked_at_dataset(self, dataset, name):
         """Looked at by TensorFlow, and in Python only where that finds something: most batches cost microseconds."""
         supports = keras.tree.flatten(self.model.support)
         if any(getattr(support, "may_be_missing", False) for support in supports):
             element = kinds.first_element(dataset)
             if element is not None:
-                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, " of batch 0")
+                self._look_at(keras.utils.unpack_x_y_sample_weight(element)[0], name, batch=0)
+
+        this = weakref.ref(self)  # TensorFlow keeps what it may call, and with it all that this holds
 
         def examine(element):
             x = keras.utils.unpack_x_y_sample_weight(element)[0]
-            parts = [part for part in self._parts(x, name) if dataset_check.is_dense_number(part.value)]
+            parts = [part for part in this()._parts(x, name) if dataset_check.is_dense_number(part.value)]
+            blank = [part._replace(value=None) for part in parts]
 
             def look(index, *arrays):
-                found = [part._replace(value=array) for part, array in zip(parts, arrays, strict=True)]
-                self._look_at_parts(found, f" of batch {index}")
+                found = [part._replace(value=array) for part, array in zip(blank, arrays, strict=True)]
+                this()._look_at_parts(found, index)
 
             return dataset_check.is_suspect(parts), [part.value for part in parts], look
 
-        return dataset_check.inspect_dataset(dataset, examine)
-
-
-def _error_in(x, name, support=None, where=""):
-    """The error that the array `x` deserves, or None. With a support, it must hold numbers, and in there."""
-    if x.size == 0:
-        return None  # an empty batch is no reason to stop
-    if x.dtype.kind in "OSUMmc":
-        message = f"Expected {name} to hold numbers; received dtype {x.dtype}."
-        return None if support is None else ValueError(message)
-    may_be_missing = support is not None and support.may_be_missing
-    low, high = x.min(), x.max()  # both carry a NaN through: two passes over memory and no copy
-    if not (np.isfinite(low) and np.isfinite(high)):
-        bad = np.isinf(x) if may_be_missing else ~np.isfinite(x)
-        if not bad.any():
-            return support.error(np.where(np.isnan(x), support.valid_value, x), name, where)
-        first = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
-        return ValueError(
-            f"Expected {name} to be finite; received {x[first]} at position {list(first)}{where}, the first "
-            f"of {int(bad.sum())} value(s) that are not finite."
-        )
-    return None if support is None else support.error(x, name, where)
-
-
-def _error_of_missing(parts, where):
-    """The error for an example of which nothing was observed, where entries may be missing, or None."""
-    if not parts or not all(part.support.may_be_missing and part.value.size for part in parts):
-        return None
-    rows = len(parts[0].value)
-    missing = np.logical_and.reduce([np.isnan(part.value.reshape(rows, -1)).all(axis=1) for part in parts])
-    if not missing.any():
-        return None
-    return ValueError(
-        f"Expected each example of {parts[0].name}{where} to have an entry that was observed; received only missing "
-        f"ones at position [{int(missing.argmax())}], the first of {int(missing.sum())} such example(s). "
-        "Leave them out."
-    )
-
-
-def _without_nan(array):
-    """An array with 0 in place of NaN."""
-    return np.nan_to_num(array, nan=0.0) if array.dtype.kind == "f" else array
+        return dataset_check.inspect_dataset(dataset, examine, always_first=self.is_training)
 
 
 def _named(x, name):
@@ -217,25 +229,3 @@ def _named(x, name):
             yield from _named(part, f"{name}[{index}]")
     else:
         yield x, name
-
-
-class _LookedAt(keras.utils.PyDataset):
-    """A `PyDataset` whose batches are looked at as they are made."""
-
-    def __init__(self, dataset, look):
-        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
-        self.dataset = dataset
-        self.look = look
-
-    def __getitem__(self, index):
-        return kinds.as_step(self.look(index, self.dataset[index]))
-
-    @property
-    def num_batches(self):
-        return self.dataset.num_batches
-
-    def on_epoch_begin(self):
-        self.dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.dataset.on_epoch_end()

@@ -63,16 +63,19 @@ def _missing_rows(value):
     return tf.reduce_all(tf.reshape(tf.math.is_nan(value), (tf.shape(value)[0], -1)), 1)
 
 
-def inspect_dataset(dataset, examine):
+def inspect_dataset(dataset, examine, always_first=False):
     """`dataset`, each of whose elements is examined, in order and one ahead, before it is handed on.
 
     `examine(element)` is TensorFlow, and has three results: whether the element is suspect, tensors, and a Python
     function. That, `look(index, *arrays)`, is given the tensors of a suspect element, and may refuse it by raising.
+    With `always_first` it is given the first element's, suspect or not.
     """
 
     @tf.autograph.experimental.do_not_convert
     def inspect(index, element):
         suspect, tensors, look = examine(element)
+        if always_first:
+            suspect = tf.logical_or(suspect, tf.equal(index, 0))
 
         def call():
             with tf.control_dependencies([tf.numpy_function(look, [index, *tensors], [])]):

@@ -6,6 +6,8 @@ import types
 import keras
 import tensorflow as tf
 
+from keras_vae.data.sparse_rows import is_sparse
+
 
 def is_dataset(data):
     """Whether `data` is a `tf.data.Dataset`."""
@@ -46,9 +48,9 @@ def first_element(dataset):
 
 
 def peek(data):
-    """The spec of one batch of x, `KerasTensor`s, and the data as it was.
+    """One batch of the data, or its specification, as `(x, y, sample_weight)`; and the data as it was.
 
-    The spec is None where it cannot be known. A generator that yields nothing comes back as None.
+    The batch is None where it cannot be known. A generator that yields nothing comes back as None.
     """
     if is_dataset(data):
         element = data.element_spec
@@ -59,7 +61,12 @@ def peek(data):
         data = None if element is None else _prepended(element, data)
     else:
         element = (data,) if holds_arrays(data) else None
-    return (None if element is None else spec_of(keras.utils.unpack_x_y_sample_weight(element)[0])), data
+    return (None if element is None else keras.utils.unpack_x_y_sample_weight(element)), data
+
+
+def has_sparse(x):
+    """Whether a part of x is sparse, and stays so."""
+    return any(is_sparse(leaf) or getattr(leaf, "stays_sparse", False) for leaf in keras.tree.flatten(x))
 
 
 def spec_of(x):

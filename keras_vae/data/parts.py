@@ -1,4 +1,4 @@
-"""Which part of x the likelihood scores, where x has several parts."""
+"""Which part of x the likelihood scores, and which the encoder sees, where x has several parts."""
 
 
 def pick(x, target=None):
@@ -33,6 +33,14 @@ def replace(x, value, target=None):
     entries = list(x)
     entries[_key(x, target)] = value
     return type(x)(entries)
+
+
+def asked_for(network, x):
+    """Those parts of x, a dictionary, that a functional network has inputs for; for any other network all of x."""
+    inputs = getattr(network, "input", None) if hasattr(network, "inputs") else None
+    if not isinstance(x, dict) or not isinstance(inputs, dict) or not set(inputs) <= set(x):
+        return x
+    return {name: x[name] for name in inputs}
 
 
 def _key(x, target):

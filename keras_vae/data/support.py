@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from keras_vae.data.faults import position_of
+
 
 @dataclasses.dataclass(frozen=True)
 class Support:
@@ -63,8 +65,13 @@ class Support:
         outside = (x <= self.low) | (x >= self.high) if self.is_open else (x < self.low) | (x > self.high)
         return outside | (x != np.floor(x)) if self.is_integer else outside
 
-    def error(self, x, name, where=""):
-        """The ValueError for the first value of a NumPy array that is outside, or None if there is none."""
+    def error(self, x, name, where="", first_row=0):
+        """The ValueError for the first value of a NumPy array that is outside, or None if there is none.
+
+        Args:
+            x: rows of numbers, of which the first has the number `first_row`.
+            name, where: what to call them, and where they are.
+        """
         if not x.size:
             return None
         low, high = x.min(), x.max()
@@ -76,12 +83,12 @@ class Support:
         outside = self.outside(x)
         if not outside.any():
             return None
-        first = tuple(int(i) for i in np.unravel_index(outside.argmax(), x.shape))
+        first, place = outside.argmax(), position_of(outside.argmax(), x.shape, first_row)
         advice = self.advice
         if self.high == 1.0 and high > 2.0 and low >= 0.0:
             advice = "Pixels in 0..255? Scale them: x.astype('float32') / 255."
         return ValueError(
-            f"{name}{where}: {self.family} scores {self.words}; received {x[first]!s} at position {list(first)}, the "
+            f"{name}{where}: {self.family} scores {self.words}; received {x.flat[first]!s} at position {place}, the "
             f"first of {int(outside.sum())} value(s) outside. {advice}".rstrip()
         )
 

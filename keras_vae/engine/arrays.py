@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import compat
+from keras_vae.data.sparse_rows import SparseRows
 from keras_vae.engine.blocks import Block
 from keras_vae.engine.orders import order_of
 
@@ -53,7 +54,7 @@ class ArrayBlocks(compat.DataAdapter):
         num_elements=None,
     ):
         with tf.device(MEMORY):
-            self.arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
+            self.arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(as_source, arrays))
         self.num_rows = int(keras.tree.flatten(self.arrays)[0].shape[0])
         self.rows_per_batch = batch_size
         self.batches_per_block = batches_per_block
@@ -107,10 +108,10 @@ class ArrayBlocks(compat.DataAdapter):
 
     def _rows(self, numbers):
         with tf.device(MEMORY):  # a GPU is given what a step takes, and not the arrays each time
-            return keras.tree.map_structure(lambda array: tf.gather(array, numbers), self.arrays)
+            return keras.tree.map_structure(lambda array: rows_of(array, numbers), self.arrays)
 
     def _bytes(self):
-        return sum(array.dtype.size * int(np.prod(array.shape)) for array in keras.tree.flatten(self.arrays))
+        return sum(dense_bytes(array) for array in keras.tree.flatten(self.arrays))
 
     def _element_bytes(self):
         rows = min(self.num_rows, self.rows_per_batch * (self.batches_per_block or 1))
@@ -124,6 +125,45 @@ def ahead(elements):
         while (element := pending.result()) is not None:
             pending = thread.submit(next, elements, None)
             yield element
+
+
+def as_source(array):
+    """What rows of an array are read from: a tensor; or the array itself, if it is a file's or sparse."""
+    return array if isinstance(array, SparseRows) or is_mapped(array) else as_tensor(array)
+
+
+def rows_of(source, numbers):
+    """The rows of these numbers, a tensor `[*numbers, ...]`; of what stays sparse a sparse one, of numbers `[n]`."""
+    if isinstance(source, SparseRows):
+        return source.gather_sparse(numbers) if source.stays_sparse else source.gather(numbers)
+    if isinstance(source, np.ndarray):
+        return as_tensor(source[np.asarray(numbers)])
+    return tf.gather(source, numbers)
+
+
+def stays_sparse(structure):
+    """Whether rows of some part of a structure of arrays are read as sparse tensors, which make up no block."""
+    return any(getattr(leaf, "stays_sparse", False) for leaf in keras.tree.flatten(structure))
+
+
+def is_read_by_rows(structure):
+    """Whether some part of a structure of arrays is sparse or a file's, of which Keras would make a copy."""
+    return any(isinstance(leaf, SparseRows) or is_mapped(leaf) for leaf in keras.tree.flatten(structure))
+
+
+def is_mapped(array):
+    """Whether an array, or what it is a view of, is a file's, of which no more is read than is asked for."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def dense_bytes(source):
+    """The bytes of an array, or of what a sparse one would be as an array."""
+    size = source.dtype.size if isinstance(source, tf.Tensor) else source.dtype.itemsize
+    return size * int(np.prod(source.shape))
 
 
 def as_tensor(array):

@@ -1,10 +1,13 @@
 """Arrays in memory as a `tf.data` data set of batches: for several devices, and for `predict`."""
 
+import weakref
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.engine.arrays import as_tensor
+from keras_vae.data.sparse_rows import SparseRows
+from keras_vae.engine.arrays import as_tensor, is_mapped
 from keras_vae.engine.orders import order_of
 
 
@@ -21,8 +24,8 @@ def array_dataset(arrays, batch_size, shuffle, seed, first_batch=int, continues=
             the data set is first read. TensorFlow keeps it for good: it must hold nothing large. Default: 0.
         continues: whether that batch may be in the middle of an epoch; else it begins one.
     """
-    tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))
-    num_rows = int(keras.tree.flatten(tensors)[0].shape[0])
+    tensors, rows_of = held(arrays)
+    num_rows = int(keras.tree.flatten(arrays)[0].shape[0])
     num_batches = -(-num_rows // batch_size)
 
     # What follows is TensorFlow as it stands: to have AutoGraph read it takes half a second.
@@ -31,25 +34,60 @@ def array_dataset(arrays, batch_size, shuffle, seed, first_batch=int, continues=
         return tf.ensure_shape(tf.numpy_function(lambda: np.int64(first_batch()), [], tf.int64, stateful=True), ())
 
     @tf.autograph.experimental.do_not_convert
-    def epochs(first, arrays):
+    def epochs(first, tensors):
         before = first % num_batches if continues else tf.zeros((), tf.int64)
         firsts = tf.data.Dataset.counter(first - before, num_batches)
-        return firsts.flat_map(lambda number: epoch(number, arrays)).skip(before)
+        return firsts.flat_map(lambda number: epoch(number, tensors)).skip(before)
 
     @tf.autograph.experimental.do_not_convert
-    def epoch(number, arrays):
+    def epoch(number, tensors):
         order = order_of(num_rows, batch_size, shuffle, seed, number)
 
         def batch(at):
             start = at * batch_size
             rows = order[start : tf.minimum(start + batch_size, num_rows)]
-            return keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
+            return rows_of(tensors, rows)
 
         return tf.data.Dataset.range(num_batches, output_type=tf.int32).map(batch)
 
     # The arrays as an element: what a function captures, Python keeps until it collects its garbage.
-    held = tf.data.Dataset.from_tensors((tensors,)).map(lambda arrays: (first_number(), arrays))
-    return held.flat_map(epochs).prefetch(1).with_options(options(optimized=False, sharded=True))
+    elements = tf.data.Dataset.from_tensors((tensors,)).map(lambda tensors: (first_number(), tensors))
+    return elements.flat_map(epochs).prefetch(1).with_options(options(optimized=False, sharded=True))
+
+
+def held(arrays):
+    """What a data set holds of a structure of arrays, tensors; and how it reads rows of it.
+
+    Returns:
+        A tuple of tensors, and a function of these and of numbers `[n]`, a tensor, to the structure of rows. The
+        function holds no array. What a file holds is read when it is asked for, as long as the array is there.
+    """
+
+    def of_array(array):
+        """The tensors of an array, and a function of these and of numbers to its rows."""
+        if isinstance(array, SparseRows):
+            shape = array.shape
+            parts = (array.values, array.columns, array.splits)
+            return parts, lambda tensors, numbers: SparseRows(*tensors, shape).gather(numbers)
+        if is_mapped(array):
+            this, spec = weakref.ref(array), (array.shape[1:], as_tensor(array[:1]).dtype)
+
+            def read(_, numbers):
+                rows = tf.numpy_function(lambda numbers: as_tensor(this()[numbers]).numpy(), [numbers], spec[1])
+                return tf.ensure_shape(rows, (None, *spec[0]))
+
+            return (tf.zeros(()),), read
+        return (as_tensor(array),), lambda tensors, numbers: tf.gather(tensors[0], numbers)
+
+    arrays = keras.tree.lists_to_tuples(arrays)
+    tensors, readers = zip(*map(of_array, keras.tree.flatten(arrays)), strict=True)
+    structure = keras.tree.map_structure(lambda _: 0, arrays)
+
+    def rows_of(tensors, numbers):
+        rows = [read(part, numbers) for read, part in zip(readers, tensors, strict=True)]
+        return keras.tree.pack_sequence_as(structure, rows)
+
+    return tensors, rows_of
 
 
 def rebatched(dataset, batch_size):
@@ -59,9 +97,15 @@ def rebatched(dataset, batch_size):
 
 def batched(arrays, batch_size):
     """The examples of a structure of arrays as a data set of batches, for a model's `predict`."""
-    tensors = keras.tree.lists_to_tuples(keras.tree.map_structure(as_tensor, arrays))  # a list would be stacked
-    examples = tf.data.Dataset.from_tensor_slices((tensors,))
-    return examples.batch(batch_size).with_options(options(sharded=True))
+    num_rows = int(keras.tree.flatten(arrays)[0].shape[0])
+    tensors, rows_of = held(arrays)
+
+    @tf.autograph.experimental.do_not_convert
+    def batches(tensors):
+        starts = tf.data.Dataset.range(0, num_rows, batch_size)
+        return starts.map(lambda at: (rows_of(tensors, tf.range(at, tf.minimum(at + batch_size, num_rows))),))
+
+    return tf.data.Dataset.from_tensors((tensors,)).flat_map(batches).with_options(options(sharded=True))
 
 
 def options(optimized=True, sharded=False):

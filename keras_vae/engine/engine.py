@@ -52,8 +52,14 @@ class Engine:
 
     # How steps run.
 
-    def best_compilation(self):
-        """Whether training steps are best compiled whole, and why, in words."""
+    def best_compilation(self, has_sparse=False):
+        """Whether training steps are best compiled whole, and why, in words.
+
+        Args:
+            has_sparse: whether a part of x is sparse, which XLA does not take.
+        """
+        if has_sparse:
+            return False, "a part of x is sparse"
         if self.is_replicated and not self.model.has_standard_steps:
             return False, "a step of one's own, on several devices"
         return backend.xla_choice(compat.layers_of(self.model))

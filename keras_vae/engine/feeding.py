@@ -3,11 +3,11 @@
 import math
 
 import keras
-import numpy as np
 
+from keras_vae import compat
 from keras_vae.data import kinds
 from keras_vae.engine import datasets
-from keras_vae.engine.arrays import ArrayBlocks
+from keras_vae.engine.arrays import ArrayBlocks, is_read_by_rows, stays_sparse
 
 ARGUMENTS = ("x", "y", "sample_weight")
 
@@ -22,7 +22,7 @@ class Feed:
         steps_name: of the argument for the number of batches an epoch: "steps_per_epoch" or "steps".
 
     Raises:
-        ValueError: there are weights of classes, but arrays x without classes y.
+        ValueError: of arrays there are weights of classes, but no classes y, or weights of examples, too.
 
     Attributes:
         num_batches: how many batches the data holds, or None where that is not known.
@@ -35,7 +35,6 @@ class Feed:
         self.given = given
         self.steps_name = steps_name
         self.steps = given.get(steps_name)
-        weights_as_array(given)
         x = given["x"]
         shapes = [tuple(part.shape) for part in keras.tree.flatten(spec)] if spec is not None else []
         known = shapes and all(None not in shape[1:] for shape in shapes)
@@ -44,11 +43,7 @@ class Feed:
         self.num_batches = None
         self.is_arrays = kinds.holds_arrays(x)
         if self.is_arrays:
-            if given.get("class_weight") is not None and given.get("y") is None:
-                raise ValueError(
-                    "fit: expected y, the class of each example, for `class_weight` to weigh; received "
-                    f"class_weight={given['class_weight']!r}, y=None"
-                )
+            weigh_classes(given)
             num_rows = keras.tree.flatten(x)[0].shape[0]
             self.batch_size = rows_per_batch(num_rows, batch_size, self.steps)
             self.num_batches = math.ceil(num_rows / self.batch_size)
@@ -60,7 +55,7 @@ class Feed:
     def replace_arrays(self, batches_per_call, as_dataset, shuffle=False, labels=False, seed=0, first_batch=int):
         """Replaces arrays among the arguments by what yields their batches.
 
-        Left to Keras are arrays with class weights, and numbers of steps that elements do not divide.
+        Left to Keras are numbers of steps that elements do not divide.
 
         Args:
             batches_per_call: how many batches a call of the step function takes.
@@ -89,10 +84,10 @@ class Feed:
         steps = self.steps or self.num_batches
         # Blocks end with an epoch: where it takes several, or parts, to make up one of Keras's, calls must fit in.
         divides = not self.steps or steps % batches_per_call == self.num_batches % batches_per_call == 0
-        as_blocks = not as_dataset and divides
+        as_blocks = not as_dataset and divides and not stays_sparse(arrays)
         fits = steps <= self.num_batches and (as_blocks or steps % batches_per_call == 0)
-        if given.get("class_weight") is not None or not fits:
-            given["y"] = given.get("y") if given.get("class_weight") is not None else y
+        if not fits and not is_read_by_rows(arrays):
+            given["y"] = y
             return
         orders = {"shuffle": shuffle, "seed": seed, "first_batch": first_batch, "continues": bool(self.steps)}
         if as_dataset:
@@ -114,7 +109,6 @@ def split_off_validation(given):
     split = given.get("validation_split")
     if not split or given.get("validation_data") is not None or not kinds.holds_arrays(given["x"]):
         return
-    weights_as_array(given)
     num_rows = keras.tree.flatten(given["x"])[0].shape[0]
     at = math.floor(num_rows * (1.0 - split))
     if not 0 < at < num_rows:
@@ -131,7 +125,19 @@ def split_off_validation(given):
     given.update(rows(slice(at)), validation_split=0.0, validation_data=tuple(validation[part] for part in ARGUMENTS))
 
 
-def weights_as_array(given):
-    """Makes an array of sample weights that are a list of numbers."""
-    if isinstance(given.get("sample_weight"), (list, tuple)):
-        given["sample_weight"] = np.asarray(given["sample_weight"])
+def weigh_classes(given):
+    """Makes of weights of classes weights of the examples, if there are any.
+
+    Raises:
+        ValueError: there is no y, or there are weights of examples, too.
+    """
+    weights = given.get("class_weight")
+    if weights is None:
+        return
+    if given.get("y") is None or given.get("sample_weight") is not None:
+        received = "y=None" if given.get("y") is None else "sample_weight, too"
+        raise ValueError(
+            "fit: expected y, the class of each example, for `class_weight` to weigh, and no other weights; received "
+            f"class_weight={weights!r}, {received}"
+        )
+    given.update(class_weight=None, sample_weight=compat.class_weights_of(given["y"], weights))

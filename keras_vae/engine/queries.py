@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras_vae import backend, compat
 from keras_vae.backend import tfd
 from keras_vae.checks import check_seed
+from keras_vae.data.intake import as_arrays
+from keras_vae.data.sparse_rows import SparseRows
 
 MOST_PROGRAMS = 32  # of a model; the one that was not used for longest makes room
 
@@ -33,6 +35,7 @@ def query(method):
     def ask(self, *args, **kwargs):
         given = signature.bind(self, *args, **kwargs).arguments
         del given["self"]
+        given = {name: value if isinstance(value, STATIC) else as_arrays(value) for name, value in given.items()}
         if given.get("training") or not self.engine.may_ask():
             return method(self, **given)
         return self.engine.queries(method, given)
@@ -115,7 +118,8 @@ class Program:
 
 def is_dense(leaf):
     """Whether a part of an argument is an array or a tensor of numbers or text: not a number, sparse, or symbolic."""
-    return hasattr(leaf, "shape") and not isinstance(leaf, (keras.KerasTensor, tf.SparseTensor, tf.RaggedTensor))
+    others = keras.KerasTensor, tf.SparseTensor, tf.RaggedTensor, SparseRows
+    return hasattr(leaf, "shape") and not isinstance(leaf, others)
 
 
 def any_number_of_rows(tensor):

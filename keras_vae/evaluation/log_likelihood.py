@@ -28,6 +28,7 @@ def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=No
     batch_size = check_integer("log_likelihood", "batch_size", batch_size)
     given, steps = {"x": x}, None
     with DataCheck(vae, enabled=check_data) as check:
+        vae.take_in(given, check, "x")
         spec = vae.prepare_data(given, check, "x")
         if kinds.is_dataset(given["x"]):
             given["x"] = datasets.rebatched(given["x"], batch_size)
@@ -138,7 +139,19 @@ def importance_sampled(vae, x, posterior, num_samples, seed, block):
         add_block,
         (ops.zeros((), "int32"), nothing - float("inf"), nothing),
     )
-    return peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
+    estimate = peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
+    return ops.where(says_nothing(vae, x), 0.0, estimate)
+
+
+def says_nothing(vae, x):
+    """For each example, `[B]`, whether nothing of it was observed, so that log p is 0 exactly: booleans."""
+    found = ops.ones(ops.shape(keras.tree.flatten(x)[0])[:1], "bool")
+    for name, part in x.items() if isinstance(x, dict) else [(None, x)]:
+        support = vae.support.get(name) if isinstance(vae.support, dict) else vae.support
+        if not getattr(support, "may_be_missing", False):
+            return ops.zeros_like(found)
+        found = ops.logical_and(found, ops.all(ops.isnan(part), axis=tuple(range(1, len(part.shape)))))
+    return found
 
 
 def examples_at_once(num_samples):

@@ -41,8 +41,8 @@ class Masked(WrapperLayer):
         log p(x_observed) = sum over the observed i of log p(x_i)
 
     This is exact, and not an imputation: with independent elements the others' factors integrate to 1. The encoder
-    needs numbers: let it start with `keras_vae.layers.Impute()`. An example is refused if nothing of it was
-    observed.
+    needs numbers: let it start with `keras_vae.layers.Impute()`. An example of which nothing was observed has log p 0;
+    `fit` warns of it.
 
         posterior = keras_vae.layers.IndependentNormal(4)
         encoder = keras.Sequential([keras_vae.layers.Impute(), layers.Dense(64, "relu"), posterior])

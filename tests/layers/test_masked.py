@@ -1,4 +1,4 @@
-"""Missing entries: only what was observed is scored; the encoder gets numbers; nothing observed is refused."""
+"""Missing entries: only what was observed is scored; the encoder gets numbers; nothing observed says nothing."""
 
 import keras
 import numpy as np
@@ -95,15 +95,21 @@ def test_a_vae_learns_a_table_with_holes_and_fills_them_in(mask, tmp_path):
 
 
 @pytest.mark.parametrize("as_dataset", [False, True])
-def test_an_example_of_which_nothing_was_observed_is_refused(as_dataset):
+def test_of_an_example_of_which_nothing_was_observed_a_word_is_said_and_log_p_is_0(as_dataset):
     _, with_holes = table()
-    with_holes[17] = np.nan
+    with_holes[[17, 18]] = np.nan
     vae = masked_vae()
     vae.compile("sgd", jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices(with_holes).batch(10) if as_dataset else with_holes
-    where = r" of batch 1 .* position \[7\]" if as_dataset else r" .* position \[17\]"
-    with pytest.raises(ValueError, match=rf"each example of x{where}, the first of 1 such"):
+    of_batch, position = (" of batch 1", 7) if as_dataset else ("", 17)
+    message = rf"^x{of_batch} has 2 example\(s\) of which nothing was observed, the first at position \[{position}\]"
+    with pytest.warns(UserWarning, match=message) as said:
         vae.fit(data, verbose=0)
+    assert len([each for each in said if each.category is UserWarning]) == 1
+    with pytest.warns(UserWarning, match="Their log-likelihood is 0"):
+        log_p = vae.log_likelihood(data, num_samples=10, verbose=0)
+    assert np.flatnonzero(log_p == 0.0).tolist() == [17, 18]
+    assert np.isfinite(log_p).all() and np.isfinite(vae.get_weights()[0]).all()
 
 
 def test_infinity_is_no_missing_entry():
