@@ -82,14 +82,18 @@ class Persistent(keras.Model):
         """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.
 
         - `reconstruct(x)`, also the default: `reconstruction`, the mean of p(x|z) at the posterior's mean.
-        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`.
+        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`. Of a posterior whose mean has no
+          closed form, a flow say, `mean` is the centre: see `keras_vae.layers.Mean`. Where the standard deviation has
+          none, there is no `stddev`.
         - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
         - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
         - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
 
         The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
         (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the
-        `keras.Input`'s. Under a `Joint`, outputs are one a part: `mean_age`.
+        `keras.Input`'s. Under a `Joint`, outputs are one a part: `mean_age`. Under an `IndependentCategorical` the
+        likeliest category is the `reconstruction`, and `mode` takes the place of `mean` and `stddev`. Beside it are the
+        `probabilities`, `[B, *event, levels]`.
 
         Args:
             filepath: a folder that is new, empty, or an earlier export, which is replaced; for "litert", a file whose
@@ -99,8 +103,7 @@ class Persistent(keras.Model):
             verbose: False to print nothing.
 
         Raises:
-            ValueError: the model has not seen data; the path, the format or a name of x's parts cannot be used; or the
-                posterior has no mean or standard deviation in closed form.
+            ValueError: the model has not seen data; the path, the format or a name of x's parts cannot be used.
         """
         export(self, filepath, format, verbose)
 

@@ -9,8 +9,8 @@ import keras
 
 from keras_vae import backend
 from keras_vae.data.parts import pick
+from keras_vae.estimates import centre, point_estimate, probabilities_of
 from keras_vae.evaluation.log_likelihood import draws_for, importance_sampled
-from keras_vae.objectives.forward_pass import point_estimate
 
 
 class Signature(NamedTuple):
@@ -33,21 +33,25 @@ def signatures(vae):
     """The functions of a built VAE, by name; the first is what a server runs if it is not told which.
 
     - `reconstruct(x)`: `reconstruction`, the mean of p(x|z) at the posterior's mean.
-    - `encode(x, seed)`: `mean` and `stddev` of q(z|x), and a `sample`.
+    - `encode(x, seed)`: `mean` and `stddev` of q(z|x), and a `sample`. Where the mean has no closed form, `mean` is the
+      centre: see `keras_vae.estimates`. Where the standard deviation has none, there is no `stddev`.
     - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
     - `generate(num, seed)`: `num` draws of z from the prior: each a `sample` of p(x|z), and its `mean`.
     - `score(x, num_samples, seed)`: `elbo`, `nll` and `kl`, as `evaluate` has them an example, and `log_likelihood` by
       `num_samples` importance samples; `[B]`, nats.
 
+    Of categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
+    in place of `mean` and `stddev`. All three have the `probabilities`, `[B, *event, levels]`, beside it.
+
     `encode_mean(x)` is `encode` without the draw, for runtimes that cannot draw. Of a likelihood of several parts each
-    output that is an x is one a part: `mean_age`, `mean_image`.
+    output that is an x is one a part: `mean_age`, `mean_image`, `probabilities_kind`.
     """
     x, seed = inputs_of(vae), scalar("seed", "int64")
     z = keras.KerasTensor((None, *vae.prior.latent_shape), dtype=vae.dtype_scored, name="z")
 
     def reconstruct(*parts):
-        likelihood = vae.decode(vae.encode(structured(vae, parts)).mean())
-        return named("reconstruction", point_estimate(likelihood))
+        likelihood = vae.decode(centre(vae.encode(structured(vae, parts))))
+        return {**named("reconstruction", point_estimate(likelihood)), **probabilities(likelihood)}
 
     def encode_mean(*parts):
         return moments_of(vae.encode(structured(vae, parts)))
@@ -60,13 +64,13 @@ def signatures(vae):
 
     def decode(z):
         likelihood = vae.decode(z)
-        return {**named("mean", point_estimate(likelihood)), **stddev_of(likelihood)}
+        return {**estimates(likelihood), **stddev_of(likelihood), **probabilities(likelihood)}
 
     def generate(num, seed):
         seed, num = backend.stateless_seed(seed), backend.at_least(1, "num", num)
         likelihood = vae.decode(vae.prior().sample(num, seed=backend.seed_for(seed, "prior")))
         sample = likelihood.sample(seed=backend.seed_for(seed, "event"))
-        return {**named("sample", sample), **named("mean", point_estimate(likelihood))}
+        return {**named("sample", sample), **estimates(likelihood), **probabilities(likelihood)}
 
     def score(*parts_and_more):
         *parts, num_samples, seed = parts_and_more
@@ -159,28 +163,42 @@ def named(name, value):
     return {f"{name}_{part}": each for part, each in value.items()} if isinstance(value, dict) else {name: value}
 
 
+def part_by_part(outputs, likelihood):
+    """The outputs, a dictionary, that a function has of a likelihood: or, of one of several parts, of each part."""
+    parts = getattr(likelihood, "parts", {"": likelihood})
+    found = [(part, outputs(each)) for part, each in parts.items()]
+    return {f"{name}_{part}" if part else name: value for part, each in found for name, value in each.items()}
+
+
+def estimates(likelihood):
+    """The point estimate as an output, part by part: `mean`, or `mode` of categories without an order."""
+
+    def of_part(part):
+        return {"mean" if probabilities_of(part) is None else "mode": point_estimate(part)}
+
+    return part_by_part(of_part, likelihood)
+
+
+def probabilities(likelihood):
+    """The probabilities as an output, part by part; none of what is not of categories."""
+    found = probabilities_of(likelihood)
+    return {} if found is None else named("probabilities", found)
+
+
 def stddev_of(likelihood):
-    """The standard deviation as an output, part by part; none where a family has none."""
-    parts = getattr(likelihood, "parts", None)
-    if parts is not None:
-        found = {name: stddev_of(part).get("stddev") for name, part in parts.items()}
-        return named("stddev", {name: value for name, value in found.items() if value is not None})
-    try:
-        return {"stddev": likelihood.stddev()}
-    except NotImplementedError:
-        return {}
+    """The standard deviation as an output, part by part; none where a family has none, or only one of codes."""
+
+    def of_part(part):
+        if probabilities_of(part) is not None:
+            return {}
+        try:
+            return {"stddev": part.stddev()}
+        except NotImplementedError:
+            return {}
+
+    return part_by_part(of_part, likelihood)
 
 
 def moments_of(posterior):
-    """Mean and standard deviation as outputs.
-
-    Raises:
-        ValueError: one of them has no closed form.
-    """
-    try:
-        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
-    except NotImplementedError as error:
-        raise ValueError(
-            "export: expected a posterior whose mean and standard deviation have a closed form; received "
-            f"{type(posterior).__name__}: {error}"
-        ) from None
+    """The mean, or else the centre, and the standard deviation as outputs; no `stddev` where that is not known."""
+    return {"mean": centre(posterior), **stddev_of(posterior)}

@@ -11,11 +11,11 @@ from keras_vae.backend import tfd
 from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
 from keras_vae.engine import query
+from keras_vae.estimates import centre, point_estimate
 from keras_vae.evaluation.log_likelihood import log_likelihood
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.unflattened import UnflattenedDistribution
 from keras_vae.objectives import ELBO, ForwardPass, Objective
-from keras_vae.objectives.forward_pass import point_estimate
 from keras_vae.persistence import Persistent
 from keras_vae.priors import Prior, StandardNormal
 from keras_vae.trainer import Trainer
@@ -130,7 +130,7 @@ class VAE(Trainer, Persistent):
 
     @query
     def reconstruct(self, x: Any, sample: bool = False, seed: int | None = None) -> Any:
-        """What the decoder makes of x's latent: the mean of p(x|z) at the posterior's mean, `[B, *event]`.
+        """The mean of p(x|z), or of categories the likeliest, at the posterior's mean or centre, `[B, *event]`.
 
         Args:
             x: `[B, *event]`.
@@ -139,17 +139,17 @@ class VAE(Trainer, Persistent):
         """
         posterior = self.encode(x)
         if not sample:
-            return point_estimate(self.decode(posterior.mean()))
+            return point_estimate(self.decode(centre(posterior)))
         latent_seed, event_seed = self.seeds(seed, "posterior", "reconstruction")
         return self.decode(posterior.sample(seed=latent_seed)).sample(seed=event_seed)
 
     def generate(self, num: int, seed: int | None = None, sample: bool = False) -> Any:
-        """New examples, `[num, *event]`: the mean of p(x|z) at draws of z from the prior.
+        """New examples, `[num, *event]`: the mean of p(x|z), or of categories the likeliest, at draws from the prior.
 
         Args:
             num: how many, a positive integer.
             seed: an integer, for repeatable draws. Default: the model's own seeds.
-            sample: True to draw x from the likelihood instead of taking its mean.
+            sample: True to draw x from the likelihood instead.
 
         Raises:
             ValueError: `num` is not a positive integer, or the latent's shape is not yet known.

@@ -11,6 +11,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from cases import CASES
 from checks import dtype_policy
@@ -190,6 +191,50 @@ def test_parts_of_a_joint_likelihood_have_names_and_holes_stay_holes(tmp_path):
     assert np.isfinite(served["score"](**x, num_samples=10, seed=0)["log_likelihood"]).all()
 
 
+def test_categories_are_served_by_their_mode_and_probabilities(tmp_path):
+    likelihood = Joint(
+        {
+            "kind": keras_vae.layers.IndependentCategorical(2, levels=3),
+            "tone": Masked(keras_vae.layers.IndependentCategorical((), levels=4)),
+            "age": IndependentNormal(1),
+        }
+    )
+    inputs = {name: keras.Input(shape, name=name) for name, shape in (("kind", (2,)), ("tone", ()), ("age", (1,)))}
+    columns = [inputs["kind"], layers.Reshape((1,))(Impute()(inputs["tone"])), inputs["age"]]
+    encoder = keras.Model(inputs, IndependentNormal(2)(layers.Concatenate()(columns)))
+    vae = keras_vae.VAE(encoder, keras.Sequential([likelihood]))
+    x = {
+        "kind": np.eye(2, dtype="float32"),
+        "tone": np.array([3.0, np.nan], "float32"),
+        "age": np.ones((2, 1), "float32"),
+    }
+    served = exported(built(vae, x), tmp_path)
+    z = 9.0 * np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    found, kind = served["decode"](z=z), vae.decode(z).parts["kind"]
+    expected = scipy.special.softmax(np.asarray(kind.logits), axis=-1)
+    assert set(found) == {
+        "mean_age",
+        "stddev_age",
+        "mode_kind",
+        "mode_tone",
+        "probabilities_kind",
+        "probabilities_tone",
+    }
+    np.testing.assert_allclose(found["probabilities_kind"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found["mode_kind"], expected.argmax(axis=-1))
+    assert found["probabilities_tone"].shape == (5, 4)
+    found = served["generate"](num=4, seed=1)
+    assert {name: value.shape for name, value in found.items() if "kind" in name} == {
+        "sample_kind": (4, 2),
+        "mode_kind": (4, 2),
+        "probabilities_kind": (4, 2, 3),
+    }
+    np.testing.assert_array_equal(found["mode_kind"], vae.generate(4, seed=1)["kind"])
+    found = served["reconstruct"](**x)
+    assert found["probabilities_tone"].shape == (2, 4)
+    np.testing.assert_array_equal(found["reconstruction_tone"], found["probabilities_tone"].argmax(axis=-1))
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_mixed_precision_has_float32_interfaces(policy, tmp_path):
     with dtype_policy(policy):
@@ -296,9 +341,11 @@ OTHERS = {
     "counts": lambda: vae_of(keras_vae.layers.IndependentNegativeBinomial((8, 8, 1))),
     "laplace": lambda: vae_of(keras_vae.layers.IndependentLaplace((8, 8, 1))),
     "logistic": lambda: vae_of(keras_vae.layers.IndependentLogistic((8, 8, 1), scale=keras_vae.scales.Shared())),
+    "categories": lambda: vae_of(keras_vae.layers.IndependentCategorical((8, 8, 1), levels=3)),
 }
+FAST = {"gaussian", "categories"}
 every_other = pytest.mark.parametrize(
-    "make", ["gaussian", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS if name != "gaussian")]
+    "make", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
 )
 
 
@@ -307,10 +354,14 @@ def assert_agree(vae, functions):
     for size in (1, 7):
         x, z = X[:size], np.random.default_rng(0).normal(size=(size, vae.prior.latent_shape[0])).astype("float32")
         posterior, likelihood = vae.encode(x), vae.decode(z)
+        decoded, beside = {"mean": likelihood.mean(), "stddev": likelihood.stddev()}, {}
+        if hasattr(likelihood, "logits") and likelihood.extra_axes:  # of categories
+            decoded = {"mode": likelihood.mode(), "probabilities": likelihood.probabilities()}
+            beside = {"probabilities": vae.decode(posterior.mean()).probabilities()}
         for found, expected in (
             (functions["encode"](x=x), {"mean": posterior.mean(), "stddev": posterior.stddev()}),
-            (functions["decode"](z=z), {"mean": likelihood.mean(), "stddev": likelihood.stddev()}),
-            (functions["reconstruct"](x=x), {"reconstruction": vae.reconstruct(x)}),
+            (functions["decode"](z=z), decoded),
+            (functions["reconstruct"](x=x), {"reconstruction": vae.reconstruct(x), **beside}),
         ):
             assert set(found) == set(expected)
             for name, value in expected.items():

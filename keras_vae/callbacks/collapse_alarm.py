@@ -145,7 +145,7 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
             )
 
     def _check_sigma(self, latents):
-        for name, sigma in self._inspector.sigmas(latents.mean).items():
+        for name, sigma in self._inspector.sigmas(latents.centre).items():
             floor = getattr(getattr(likelihood_layer(self.model, name), "scale", None), "floor", None)
             if floor is None:
                 continue

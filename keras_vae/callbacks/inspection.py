@@ -10,10 +10,10 @@ import tensorflow as tf
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.estimates import centre, point_estimate
 from keras_vae.evaluation import activity, mutual_information, unit_kl
 from keras_vae.layers.delegate import Delegate
 from keras_vae.objectives.base import weight_at
-from keras_vae.objectives.forward_pass import point_estimate
 
 # At once: of bytes of x, of numbers in what grows with the square of the examples, of what costs a training step.
 MOST_BYTES, MOST_NUMBERS, MOST_GRADIENTS = 2**24, 2**22, 128
@@ -25,7 +25,8 @@ class Latents(NamedTuple):
     """What q(z|x) is for N examples; arrays.
 
     Attributes:
-        mean, stddev: of q(z|x), `[N, *latent]`.
+        centre: of q(z|x), `[N, *latent]`, at which x is reconstructed: see `keras_vae.estimates`.
+        mean, stddev: of q(z|x), `[N, *latent]`, by many draws where they have no closed form.
         draw: one of each, `[N, *latent]`, and so N draws of the aggregate posterior.
         prior_draw: draws of the prior, `[1000, *latent]`.
         prior_mean, prior_stddev: `[*latent]`.
@@ -33,6 +34,7 @@ class Latents(NamedTuple):
         activity: `[*latent]`: see `keras_vae.evaluation.activity`.
     """
 
+    centre: np.ndarray
     mean: np.ndarray
     stddev: np.ndarray
     draw: np.ndarray
@@ -72,10 +74,10 @@ class Inspector:
         """`Latents` of the examples."""
         starts = range(0, self.size, self.at_once)
         parts = [self._encode(self._rows(start, self.at_once), tf.constant(start)) for start in starts]
-        mean, stddev, draw = (np.concatenate(each) for each in zip(*parts, strict=True))
+        middle, mean, stddev, draw = (np.concatenate(each) for each in zip(*parts, strict=True))
         prior_draw, *of_prior = self._prior()
         kl = ops.convert_to_numpy(unit_kl(mean, stddev, *of_prior))
-        return Latents(mean, stddev, draw, prior_draw, *of_prior, kl, ops.convert_to_numpy(activity(mean)))
+        return Latents(middle, mean, stddev, draw, prior_draw, *of_prior, kl, ops.convert_to_numpy(activity(mean)))
 
     def mutual_information(self):
         """An estimate of I(x; z), nats, by as many of the examples as have room: see `keras_vae.evaluation`."""
@@ -122,7 +124,7 @@ class Inspector:
     def _encoded(self, x, start):
         posterior = self.vae.encode(x, training=False)
         seed = backend.seed_for(tf.constant(SEED), "posterior")
-        return *moments(posterior), posterior.sample(seed=backend.fold_in(seed, start))
+        return centre(posterior), *moments(posterior), posterior.sample(seed=backend.fold_in(seed, start))
 
     def _of_prior(self):
         prior = self.vae.prior()

@@ -90,7 +90,7 @@ class Views:
     def sigmas(self, latents):
         """Sigma for a few examples, `[n, *event]`, of each part where it is a function of z."""
         names = [name for name in self.pictures if getattr(self._scale(name), "parameters_per_element", 0)]
-        found = self.inspector.stddevs(latents.mean[: IMAGES.pairs]) if names else {}
+        found = self.inspector.stddevs(latents.centre[: IMAGES.pairs]) if names else {}
         return {name: found[name] for name in names if name in found}
 
     def sprite(self):
@@ -100,9 +100,11 @@ class Views:
 
     def _pairs(self, name, latents, sizes):
         x = self.x[name][: sizes.pairs]
-        pixels = self.pictures[name].pairs(x, self._decoded(name, latents.mean[: sizes.pairs]))
+        pixels = self.pictures[name].pairs(x, self._decoded(name, latents.centre[: sizes.pairs]))
         return View(
-            part_title("reconstructions", name), "originals, and the mean of p(x|z) at the mean of q(z|x)", pixels
+            part_title("reconstructions", name),
+            "originals, and the mean of p(x|z) at the mean or centre of q(z|x)",
+            pixels,
         )
 
     def _samples(self, name, latents, sizes):
@@ -113,7 +115,7 @@ class Views:
     def _traversal(self, name, latents, sizes):
         order = most_active(latents)[: sizes.units]
         reach = np.linspace(-REACH, REACH, sizes.steps)
-        z = np.tile(latents.mean[0].reshape(-1), (len(order), sizes.steps, 1))
+        z = np.tile(latents.centre[0].reshape(-1), (len(order), sizes.steps, 1))
         along = latents.prior_mean.reshape(-1)[:, None] + latents.prior_stddev.reshape(-1)[:, None] * reach
         for row, unit in enumerate(order):
             z[row, :, unit] = along[unit]
@@ -134,7 +136,7 @@ class Views:
         return View(part_title("manifold", name), text, self._grid(name, z, sizes.manifold))
 
     def _sigma(self, name, latents, sizes):
-        found = self.inspector.stddevs(latents.mean[: sizes.pairs]) if self._has_map_of_sigma(name) else {}
+        found = self.inspector.stddevs(latents.centre[: sizes.pairs]) if self._has_map_of_sigma(name) else {}
         sigma = found.get(name)
         if sigma is None or not np.nanmax(sigma, initial=0.0, where=np.isfinite(sigma)) > 0.0:
             return None

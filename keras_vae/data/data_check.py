@@ -15,6 +15,7 @@ from keras_vae.data.magnitudes import advice_on_size
 from keras_vae.data.parts import pick
 from keras_vae.data.support import Support
 from keras_vae.data.targets import advice_on_targets
+from keras_vae.estimates import centre
 
 # The support of a family that does not say.
 ANYTHING = Support("the likelihood", "numbers", scales=False)
@@ -161,7 +162,7 @@ class DataCheck:
         example = keras.tree.map_structure(lambda leaf: np.asarray(leaf[first : first + 1]), x)
 
         def is_finite(example):
-            return np.isfinite(np.asarray(self.model.encode(example).mean())).all()
+            return np.isfinite(np.asarray(centre(self.model.encode(example)))).all()
 
         # A model whose weights are NaN makes no numbers of anything.
         if not is_finite(example) and is_finite(keras.tree.map_structure(without_nan, example)):

@@ -1,6 +1,7 @@
 """The base class of distributions that pass most questions on to another distribution."""
 
 from keras_vae.backend import tfd
+from keras_vae.estimates import point_estimate
 
 
 class Delegate(tfd.Distribution):
@@ -40,6 +41,18 @@ class Delegate(tfd.Distribution):
     def fitted_to(self, x):
         """This distribution with its sigma fitted to x, and a list of the fits: see `keras_vae.layers.fitted`."""
         return self, []
+
+    def point_estimate(self, average=None):
+        """What it predicts: see `keras_vae.estimates.point_estimate`."""
+        return self.ask(lambda distribution: point_estimate(distribution, average))
+
+    def probabilities(self):
+        """The probability of each category, `[*batch, *event, levels]`, of a distribution of categories.
+
+        Raises:
+            AttributeError: it is of something else.
+        """
+        return self.ask(lambda distribution: distribution.probabilities())
 
     def ask(self, question):
         """Asks the other distribution a question, which is a function of a distribution, and returns the answer."""

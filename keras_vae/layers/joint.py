@@ -6,6 +6,7 @@ import keras
 
 from keras_vae import compat
 from keras_vae.backend import tfd, tfp
+from keras_vae.estimates import probabilities_of
 from keras_vae.layers.delegate import Delegate
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import LikelihoodLayer
@@ -44,6 +45,10 @@ class JointDistribution(Delegate):
     def support(self):
         """The values of each part that are scored, by name: a `Support`, or None where that is not known."""
         return self.ask(lambda part: getattr(part, "support", None))
+
+    def probabilities(self):
+        """The probabilities of the parts that are of categories, by name."""
+        return {name: found for name, found in self.ask(probabilities_of).items() if found is not None}
 
     def ask(self, question):
         return {name: question(part) for name, part in self._parts.items()}

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_vae import compat
 from keras_vae.backend import tfd
+from keras_vae.estimates import centre
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -18,7 +19,8 @@ class Mean(keras.layers.Layer):
 
     Returns:
         When called on a distribution of batch `[B]` and event `[*event]`, `[B, *event]`, in the policy's compute dtype;
-        of a tensor, which stands for its own mean, the same.
+        of a tensor, which stands for its own mean, the same. A distribution whose mean has no closed form, a flow say,
+        has its centre instead: its mode, or its base's mean pushed through the bijector, or the mean of 256 draws.
     """
 
     def __init__(self, **kwargs):
@@ -26,7 +28,7 @@ class Mean(keras.layers.Layer):
         compat.accept_any_argument(self)
 
     def call(self, distribution):
-        mean = distribution.mean() if isinstance(distribution, tfd.Distribution) else distribution
+        mean = centre(distribution) if isinstance(distribution, tfd.Distribution) else distribution
         return ops.cast(mean, self.compute_dtype)
 
     def compute_output_spec(self, distribution):

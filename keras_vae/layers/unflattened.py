@@ -1,7 +1,9 @@
 """A distribution of batch [S * B] seen as one of batch [S, B], for a decoder that knows one batch axis."""
 
+import keras
 from keras import ops
 
+from keras_vae.estimates import point_estimate
 from keras_vae.layers.delegate import Delegate
 from keras_vae.layers.fitted import fitted
 
@@ -30,6 +32,25 @@ class UnflattenedDistribution(Delegate):
 
     def of_batch(self, answer, sample_shape=()):
         return ops.reshape(answer, (*sample_shape, *self._sizes))
+
+    @property
+    def parts(self):
+        """The parts of a distribution that has some, by name, each of this batch shape."""
+        return {name: type(self)(part, self._sizes) for name, part in self.distribution.parts.items()}
+
+    def point_estimate(self, average=None):
+        def unflattened(value):
+            value = self._with_batch(value)
+            return value if average is None else average(value)
+
+        return point_estimate(self.distribution, unflattened)
+
+    def probabilities(self):
+        return keras.tree.map_structure(self._with_batch, self.distribution.probabilities())
+
+    def _with_batch(self, value):
+        """Reshapes `[N, ...]`, of any further axes, to the batch shape."""
+        return ops.reshape(value, (*self._sizes, *ops.shape(value)[1:]))
 
     def fitted_to(self, x):
         flat, _ = self._flattened(x)

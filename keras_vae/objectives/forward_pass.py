@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.estimates import point_estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +33,13 @@ class ForwardPass:
     fits: tuple = ()
 
     def reconstruction(self) -> Any:
-        """The mean over the draws of the decoder's point estimate for each, `[B, *event]`."""
-        return keras.tree.map_structure(lambda part: ops.mean(part, axis=0), point_estimate(self.likelihood))
+        """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.
+
+        Of categories it is the likeliest, by the mean over the draws of their probabilities.
+        """
+        return point_estimate(self.likelihood, average=lambda value: ops.mean(value, axis=0))
 
     def commit_fits(self) -> None:
         """Takes the fitted sigmas into their scales' estimates."""
         for fit in self.fits:
             fit.commit()
-
-
-def point_estimate(likelihood):
-    """The mean of p(x|z), or its mode if the family has no mean."""
-    try:
-        return likelihood.mean()
-    except NotImplementedError:
-        return likelihood.mode()

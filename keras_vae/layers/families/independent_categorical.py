@@ -38,6 +38,16 @@ class IndependentCategoricalDistribution(IndependentDistribution):
         log_prob = ops.where(ops.any(is_level, axis=-1), log_prob, -math.inf)
         return ops.sum(log_prob, axis=tuple(range(-event_ndims, 0)))
 
+    def probabilities(self):
+        """The probability of each level, `[..., *event, levels]`."""
+        return ops.softmax(self.logits)
+
+    def point_estimate(self, average=None):
+        """The likeliest level of each element: see `keras_vae.estimates.point_estimate`."""
+        if average is None:
+            return self.mode()
+        return tfd.Categorical(probs=average(self.probabilities()), dtype=self.dtype).mode()
+
     def _levels(self):
         return ops.arange(self.logits.shape[-1], dtype=self.logits.dtype)
 
@@ -59,10 +69,14 @@ class IndependentCategorical(DistributionLayer):
 
     This is the softmax cross-entropy, summed. Nothing ties neighbouring levels together: the distribution can take any
     shape, and must learn each level's probability. `DiscretizedLogistic` is for levels that are a scale, as of grey.
-    `mean()` is the mean of the levels as numbers. For categories without an order, ask for `mode()`, or the `logits`.
+    What a VAE predicts of it is the mode, the likeliest level: in `reconstruct`, `generate`, `predict`, exports and
+    pictures. `predict` averages the probabilities over its draws of z first. `mean()` is the mean of the levels as
+    numbers, which of categories without an order says nothing.
 
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.IndependentCategorical(13, levels=5)])
-        decoder(np.zeros((2, 4))).mode()  # the likeliest level of each, [2, 13]
+        likelihood = decoder(np.zeros((2, 4)))
+        likelihood.mode()  # the likeliest level of each, [2, 13]
+        likelihood.probabilities()  # of every level, [2, 13, 5]
 
     Args:
         event_shape: shape of one draw: an integer, or integers; `()` for a scalar.
