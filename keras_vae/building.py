@@ -13,6 +13,7 @@ from keras_vae.data.parts import asked_for, pick, replace
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import ForwardPass
+from keras_vae.objectives.forward_pass import OF_PARTS
 
 
 class BuiltFromData(compat.Model):
@@ -29,7 +30,7 @@ class BuiltFromData(compat.Model):
         super().__init__(autocast=False, **kwargs)
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
-        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None)
+        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None, reported=None)
 
     @property
     def x_spec(self):
@@ -74,11 +75,17 @@ class BuiltFromData(compat.Model):
         try:
             with self.distribute_strategy.scope():
                 compat.symbolically(self._check_parts, x)
-                compat.symbolically(self.call, x)
+                compat.symbolically(self._note_reported, x)
         except Exception:
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
         self.built = True
+
+    def _note_reported(self, x):
+        """A pass through `call`, which says what it reports beside the objective's terms."""
+        found = self.call(x)
+        names = found if isinstance(found, dict) else ()
+        self.known.reported = [name for name in names if name.startswith(OF_PARTS)]
 
     def _check_parts(self, x):
         """A pass through the parts, one after another, to see that each gives what the next one takes.

@@ -2,6 +2,7 @@
 
 terms [B], nats -> add_terms -> add_loss -> loss          weighted by the objective and by the examples' weights
                 -> trackers -> nll, kl, elbo              weighted by the examples' weights alone
+nll/<part> [B], nats -> trackers -> nll/<part>            the same, of a likelihood of several parts; never minimised
 """
 
 import contextlib
@@ -27,7 +28,7 @@ class TermModel(BuiltFromData):
     """A Keras model that is trained by the per-example terms that its `call` returns and adds as losses.
 
     A subclass defines `call(x, training)`, which returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`.
+    `add_terms`. What else it returns by a name `nll/<part>` is reported, too.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
@@ -39,6 +40,14 @@ class TermModel(BuiltFromData):
         self.objective = objective
         self.elbo_tracker = keras.metrics.Mean(name="elbo")
         self.term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
+        self.part_trackers = {}  # made when built: only then it is known what parts there are
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        with self.distribute_strategy.scope():
+            for name in self.known.reported:
+                if name not in self.term_trackers and name not in self.part_trackers:
+                    self.part_trackers[name] = keras.metrics.Mean(name=name)
 
     @property
     def iteration(self):
@@ -101,8 +110,8 @@ class TermModel(BuiltFromData):
         # holds.
         terms = {name: y_pred[name] for name in self.term_trackers}
         sample_weight = getattr(_step, "sample_weight", None)
-        for name, value in terms.items():
-            self.term_trackers[name].update_state(value, sample_weight)
+        for name, tracker in [*self.term_trackers.items(), *self.part_trackers.items()]:
+            tracker.update_state(y_pred[name], sample_weight)
         self.elbo_tracker.update_state(self.objective.elbo(terms), sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

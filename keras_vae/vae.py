@@ -84,7 +84,7 @@ class VAE(Trainer, Persistent):
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        return {"reconstruction": forward.reconstruction(), **terms}
+        return {"reconstruction": forward.reconstruction(), **forward.reported(), **terms}
 
     def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
         """x `[B, *event]` through the model, to all that the objective looks at.

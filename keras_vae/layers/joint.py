@@ -61,8 +61,12 @@ class JointDistribution(Delegate):
         parts = {name: part for name, (part, _) in found.items()}
         return JointDistribution(parts), [fit for _, fits in found.values() for fit in fits]
 
+    def log_prob_by_part(self, x):
+        """log p of each part of x, by name, `[*batch]` each."""
+        return {name: part.log_prob(x[name]) for name, part in self._parts.items()}
+
     def _log_prob(self, x):
-        return self.of_batch({name: part.log_prob(x[name]) for name, part in self._parts.items()})
+        return self.of_batch(self.log_prob_by_part(x))
 
     def _sample_n(self, n, seed=None):
         seeds = tfp.random.split_seed(seed, n=len(self._parts))
@@ -76,7 +80,8 @@ class Joint(LikelihoodLayer):
         log p(x) = sum_k log p_k(x_k)
 
     It is for data that is a dictionary, `{"age": [B], "image": [B, 28, 28, 1]}`. Each part is scored in nats by its own
-    family. Nothing else weighs the parts against each other.
+    family. Nothing else weighs the parts against each other. While a VAE trains, and from `evaluate`, each part's share
+    of the metric `nll` is one by its name: `nll/age`, `nll/image`. They are never weighted but by sample weights.
 
         parts = {"age": keras_vae.layers.IndependentNormal(1), "smokes": keras_vae.layers.IndependentBernoulli(1)}
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.Joint(parts)])

@@ -38,6 +38,14 @@ class UnflattenedDistribution(Delegate):
         """The parts of a distribution that has some, by name, each of this batch shape."""
         return {name: type(self)(part, self._sizes) for name, part in self.distribution.parts.items()}
 
+    def log_prob_by_part(self, x):
+        """log p of each part of x, by name, `[..., *batch]` each; empty where it is not of several parts."""
+        if not hasattr(self.distribution, "log_prob_by_part"):
+            return {}
+        flat, sample_shape = self._flattened(x)
+        found = self.distribution.log_prob_by_part(flat)
+        return {name: self.of_batch(each, sample_shape) for name, each in found.items()}
+
     def point_estimate(self, average=None):
         def unflattened(value):
             value = self._with_batch(value)

@@ -45,7 +45,10 @@ class Objective:
         raise NotImplementedError(f"{type(self).__name__} must define `weights`")
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
-        """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `weights`."""
+        """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `weights`.
+
+        Ask for log p(x|z) by `forward.log_likelihood`. It is computed once, and each part's share is reported of it.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
 
     def elbo(self, terms: dict[str, Any]) -> Any:

@@ -44,7 +44,7 @@ class ELBO(Objective):
         return {"nll": 1.0, "kl": self.beta}
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
-        nll = -ops.mean(forward.likelihood.log_prob(forward.x), axis=0)
+        nll = -ops.mean(forward.log_likelihood, axis=0)
         return {"nll": nll, "kl": kl_divergence(forward)}
 
     def elbo(self, terms: dict[str, Any]) -> Any:

@@ -532,6 +532,7 @@ def test_joint(tmp_path):
     names = {tag.removeprefix("pictures/").replace("/", "-") for tag in log.tags("images")}
     assert {f"{name}-0001.png" for name in names} == set(files_under(tmp_path / "gallery"))
     assert {f"{tag}/age" for tag in OF_SIGMA} <= log.tags("scalars")
+    assert log.values("epoch_nll/age") == [pytest.approx(history["nll/age"][0], rel=1e-6)]
     np.testing.assert_array_equal(
         tile(log.pictures("pictures/reconstructions/image")[0], 0, 7), in_levels(x["image"][7])
     )

@@ -43,6 +43,26 @@ def test_two_replicas_train_as_one_device_does(jit_compile):
     assert_two_train_as_one(fit=fit, optimizer=clipped, jit_compile=jit_compile)
 
 
+def table_vae():
+    """Of two parts, an image and its mean."""
+    keras.utils.set_random_seed(0)
+    inputs = {"image": keras.Input((8, 8, 1), name="image"), "mean": keras.Input((), name="mean")}
+    features = layers.Dense(8, "tanh")(layers.Flatten()(inputs["image"]))
+    encoder = keras.Model(inputs, IndependentNormal(2)(features))
+    parts = {"image": keras_vae.layers.IndependentBernoulli((8, 8, 1)), "mean": IndependentNormal(())}
+    return keras_vae.VAE(encoder, keras.Sequential([layers.Dense(8), keras_vae.layers.Joint(parts)]), seed=0)
+
+
+def test_two_replicas_report_each_part_as_one_device_does():
+    x = {"image": X, "mean": X.mean(axis=(1, 2, 3))}
+    data, fit = lambda: {"x": x}, {"sample_weight": WEIGHTS, "validation_data": (x, None, WEIGHTS)}
+    curves = [fitted(replicas, data, fit, build=table_vae, jit_compile=False)[1] for replicas in (1, 2)]
+    assert {"nll/image", "nll/mean", "val_nll/image", "val_nll/mean"} <= set(curves[0]) == set(curves[1])
+    for name, curve in curves[0].items():
+        np.testing.assert_allclose(curves[1][name], curve, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(np.add(curves[1]["nll/image"], curves[1]["nll/mean"]), curves[1]["nll"], rtol=1e-6)
+
+
 class Masked(layers.Layer):
     """Keeps the mask of a dropout."""
 
