@@ -2,6 +2,7 @@
 
 from keras_vae.backend import tfd
 from keras_vae.estimates import point_estimate
+from keras_vae.layers.elements import log_prob_of_elements
 
 
 class Delegate(tfd.Distribution):
@@ -41,6 +42,14 @@ class Delegate(tfd.Distribution):
     def fitted_to(self, x):
         """This distribution with its sigma fitted to x, and a list of the fits: see `keras_vae.layers.fitted`."""
         return self, []
+
+    def log_prob_of_elements(self, x):
+        """log p of each element of x, `[..., *batch, *event]`.
+
+        Raises:
+            ValueError: the elements are not independent.
+        """
+        return self.ask(lambda distribution: log_prob_of_elements(distribution, x))
 
     def point_estimate(self, average=None):
         """What it predicts: see `keras_vae.estimates.point_estimate`."""

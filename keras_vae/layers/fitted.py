@@ -74,6 +74,9 @@ class FittedDistribution(Delegate):
     def _log_prob(self, x):
         return self.fitted_to(x)[0].log_prob(x)
 
+    def log_prob_of_elements(self, x):
+        return self.fitted_to(x)[0].log_prob_of_elements(x)
+
     def log_prob_of_observed(self, x):
         """log p of the elements of x that are not NaN, with the sigma that is best for them."""
         return self.fitted_to_observed(x)[0].log_prob_of_observed(x)

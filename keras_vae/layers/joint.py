@@ -8,6 +8,7 @@ from keras_vae import compat
 from keras_vae.backend import tfd, tfp
 from keras_vae.estimates import probabilities_of
 from keras_vae.layers.delegate import Delegate
+from keras_vae.layers.elements import log_prob_of_elements
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import LikelihoodLayer
 
@@ -64,6 +65,10 @@ class JointDistribution(Delegate):
     def log_prob_by_part(self, x):
         """log p of each part of x, by name, `[*batch]` each."""
         return {name: part.log_prob(x[name]) for name, part in self._parts.items()}
+
+    def log_prob_of_elements(self, x):
+        """log p of each element of each part, by name, `[..., *batch, *event]` each."""
+        return {name: log_prob_of_elements(part, x[name]) for name, part in self._parts.items()}
 
     def _log_prob(self, x):
         return self.of_batch(self.log_prob_by_part(x))

@@ -3,9 +3,11 @@
 import dataclasses
 
 import keras
+from keras import ops
 
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.delegate import Delegate
+from keras_vae.layers.elements import log_prob_of_elements
 from keras_vae.layers.likelihood_layer import WrapperLayer
 
 
@@ -29,6 +31,13 @@ class MaskedDistribution(Delegate):
             return self, []
         distribution, fits = self.distribution.fitted_to_observed(x)
         return MaskedDistribution(distribution), fits
+
+    def log_prob_of_elements(self, x):
+        """log p of each element of x, `[..., *batch, *event]`; 0 for what was not observed."""
+        observed = ops.logical_not(ops.isnan(x))
+        something = ops.where(observed, x, self.support.valid_value)
+        distribution = self.fitted_to(x)[0].distribution
+        return ops.where(observed, log_prob_of_elements(distribution, something), 0.0)
 
     def _log_prob(self, x):
         return self.distribution.log_prob_of_observed(x)

@@ -67,7 +67,7 @@ def test_it_is_the_flat_distribution_reshaped(family, event_shape, batch_shape):
     assert tuple(distribution.batch_shape) == tuple(distribution.batch_shape_tensor()) == batch_shape
     assert tuple(distribution.event_shape) == tuple(distribution.event_shape_tensor()) == event_shape
     assert distribution.dtype == flat.dtype
-    assert distribution.distribution is flat
+    assert distribution.rows is flat
     for statistic in ("mean", "mode", "stddev", "variance"):
         expected = np.reshape(getattr(flat, statistic)(), (*batch_shape, *event_shape))
         np.testing.assert_array_equal(getattr(distribution, statistic)(), expected)

@@ -10,6 +10,7 @@ from keras_vae.backend import tfd, tfp
 from keras_vae.checks import check_integer
 from keras_vae.data.support import levels_from_zero
 from keras_vae.layers.base import DistributionLayer
+from keras_vae.layers.elements import DependentElements
 from keras_vae.layers.families.discretized_logistic import default_floor, mean_and_variance
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.scales.base import check_sigma
@@ -77,6 +78,9 @@ class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
         coefficients = [self.coefficients[..., first + index] for index in range(channel)]
         shifts = (a * (value - 0.5) for a, value in zip(coefficients, earlier, strict=True))
         return sum(shifts, start=self.loc[..., channel])
+
+    def log_prob_of_elements(self, x):
+        raise DependentElements(self, "pixels are independent, and not the channels of one")
 
     def _log_prob(self, x):
         x = ops.expand_dims(x, -2)  # [..., *pixels, 1, C], beside the components

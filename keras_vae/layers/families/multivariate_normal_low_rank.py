@@ -9,6 +9,7 @@ from keras_vae import backend
 from keras_vae.backend import tfd, tfp
 from keras_vae.checks import check_integer
 from keras_vae.data.support import Support
+from keras_vae.layers.elements import DependentElements
 from keras_vae.layers.families.independent_normal import IndependentNormalDistribution, check_same_event
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import gaussian_kl, gaussian_nll
@@ -81,6 +82,9 @@ class MultivariateNormalLowRankDistribution(tfd.Distribution):
         """The columns of [A; I] made orthogonal, and log det(I + A'A) / 2."""
         precision = self._flat(ops.exp(-self.log_scale))
         return orthogonal(bounded(self._flat(self.factors) * precision[..., None, :]))
+
+    def log_prob_of_elements(self, x):
+        raise DependentElements(self)
 
     def _log_prob(self, x):
         directions, half_log_det = self._orthogonal()
