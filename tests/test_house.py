@@ -35,7 +35,7 @@ ARROWS = {
     "priors": {"layers", "backend", "checks", "reprs"},
     "objectives": {"estimates", "backend", "checks", "reprs"},
     "engine": {"data", "backend", "checks", "compat"},
-    "evaluation": {"engine", "data", "backend", "checks", "compat"},
+    "evaluation": {"engine", "layers", "data", "backend", "checks", "compat"},
     "building": {"objectives", "layers", "data", "backend", "compat"},
     "terms": {"building", "layers", "objectives", "data", "backend", "compat"},
     "compiling": {"terms", "engine", "checks"},

@@ -58,10 +58,23 @@ def summary_as_markdown(vae):
 
 
 def units_as_markdown(latents):
-    """A table of the latents, most active first: of posterior means the variance, and of each unit the KL."""
-    kl, variances = latents.kl.mean(axis=0).reshape(-1), latents.activity.reshape(-1)
+    """A table of the latents, most active first: of posterior means the variance, and of each unit the KL, if known."""
+    variances = latents.activity.reshape(-1)
+    kl = (
+        ["-"] * variances.size
+        if latents.kl is None
+        else [f"{each:.3f}" for each in latents.kl.mean(axis=0).reshape(-1)]
+    )
     rows = "\n".join(
-        f"| {unit} | {variances[unit]:.4f} | {kl[unit]:.3f} | {'yes' if variances[unit] > ACTIVE_ABOVE else 'no'} |"
+        f"| {unit} | {variances[unit]:.4f} | {kl[unit]} | {'yes' if variances[unit] > ACTIVE_ABOVE else 'no'} |"
         for unit in most_active(latents)
     )
-    return f"| unit | variance of its posterior mean | KL, nats | active |\n| ---: | ---: | ---: | --- |\n{rows}"
+    head = "| unit | variance of its posterior mean | KL, nats | active |\n| ---: | ---: | ---: | --- |"
+    return f"{head}\n{rows}\n\n{kl_in_words(latents)}"
+
+
+def kl_in_words(latents):
+    """What the KL of a unit is, and how it was found; or why there is none."""
+    if latents.kl is None:
+        return "KL: left out, for posterior or prior have no density that is known of a unit on its own."
+    return f"KL: KL(q(u|x) || p(u)) of each unit u on its own, {latents.kl_by}, averaged over the examples."

@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.estimates import centre, point_estimate
-from keras_vae.evaluation import activity, mutual_information, unit_kl
+from keras_vae.evaluation import activity, mutual_information
+from keras_vae.evaluation.kl_of_units import kl_of_units
 from keras_vae.layers.delegate import Delegate
 from keras_vae.objectives.base import weight_at
 
@@ -30,7 +31,9 @@ class Latents(NamedTuple):
         draw: one of each, `[N, *latent]`, and so N draws of the aggregate posterior.
         prior_draw: draws of the prior, `[1000, *latent]`.
         prior_mean, prior_stddev: `[*latent]`.
-        kl: nats, of each unit, `[N, *latent]`: see `keras_vae.evaluation.unit_kl`.
+        kl: KL(q(u|x) || p(u)) of each unit u on its own, nats, `[N, *latent]`; None where it is not known: see
+            `keras_vae.evaluation.kl_of_units`.
+        kl_by: how it was found, in words, or None.
         activity: `[*latent]`: see `keras_vae.evaluation.activity`.
     """
 
@@ -41,7 +44,8 @@ class Latents(NamedTuple):
     prior_draw: np.ndarray
     prior_mean: np.ndarray
     prior_stddev: np.ndarray
-    kl: np.ndarray
+    kl: np.ndarray | None
+    kl_by: str | None
     activity: np.ndarray
 
 
@@ -61,6 +65,7 @@ class Inspector:
         self.x = keras.tree.map_structure(np.asarray, x)
         self.size = len(keras.tree.flatten(self.x)[0])
         self.at_once = max(1, MOST_BYTES // max(1, sum(part[:1].nbytes for part in keras.tree.flatten(self.x))))
+        self._kl_by = None  # known once the encoder's program is traced
         self._encode = self._program(self._encoded)
         self._prior = self._program(self._of_prior)
         self._information = self._program(self._mutual_information)
@@ -74,10 +79,11 @@ class Inspector:
         """`Latents` of the examples."""
         starts = range(0, self.size, self.at_once)
         parts = [self._encode(self._rows(start, self.at_once), tf.constant(start)) for start in starts]
-        middle, mean, stddev, draw = (np.concatenate(each) for each in zip(*parts, strict=True))
-        prior_draw, *of_prior = self._prior()
-        kl = ops.convert_to_numpy(unit_kl(mean, stddev, *of_prior))
-        return Latents(middle, mean, stddev, draw, prior_draw, *of_prior, kl, ops.convert_to_numpy(activity(mean)))
+        middle, mean, stddev, draw, *kl = (np.concatenate(each) for each in zip(*parts, strict=True))
+        kl = kl[0] if kl else None
+        of_prior = self._prior()
+        active = ops.convert_to_numpy(activity(mean))
+        return Latents(middle, mean, stddev, draw, *of_prior, kl, self._kl_by, active)
 
     def mutual_information(self):
         """An estimate of I(x; z), nats, by as many of the examples as have room: see `keras_vae.evaluation`."""
@@ -123,8 +129,12 @@ class Inspector:
 
     def _encoded(self, x, start):
         posterior = self.vae.encode(x, training=False)
-        seed = backend.seed_for(tf.constant(SEED), "posterior")
-        return centre(posterior), *moments(posterior), posterior.sample(seed=backend.fold_in(seed, start))
+        seed, seed_of_kl = (
+            backend.fold_in(backend.seed_for(tf.constant(SEED), purpose), start) for purpose in ("posterior", "elbo")
+        )
+        kl, self._kl_by = kl_of_units(posterior, self.vae.prior(), seed_of_kl)
+        found = centre(posterior), *moments(posterior), posterior.sample(seed=seed)
+        return found if kl is None else (*found, kl)
 
     def _of_prior(self):
         prior = self.vae.prior()

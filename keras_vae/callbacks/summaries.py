@@ -23,8 +23,8 @@ def png(pixels):
     return tf.io.encode_png(pixels, compression=1)
 
 
-def histogram(name, values):
-    """Writes how numbers are distributed, those that are finite, to the default writer.
+def histogram(name, values, text=None):
+    """Writes how numbers are distributed, those that are finite, and what they are, to the default writer.
 
     `tf.summary.histogram` counts by a few dozen small programs.
     """
@@ -35,5 +35,5 @@ def histogram(name, values):
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     edges = np.linspace(low, high, BUCKETS + 1) if low < high else np.linspace(low - 0.5, low + 0.5, BUCKETS + 1)
     counts, _ = np.histogram(values, edges)
-    described = metadata.create_summary_metadata(display_name=None, description=None)
+    described = metadata.create_summary_metadata(display_name=None, description=text)
     tf.summary.write(name, np.stack([edges[:-1], edges[1:], counts], axis=1), metadata=described)

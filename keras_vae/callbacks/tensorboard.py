@@ -35,10 +35,13 @@ class TensorBoard(Watching, compat.TensorBoard):
     - images, in one group, `pictures/`: `reconstructions` beside the originals, `samples` of the prior, and a
       `traversal`. If there are two latents, the `manifold`, and where sigma varies over x, `sigma`. Each part of a
       `Joint`'s x has its own: `pictures/samples/age`.
-    - histograms: `latent/kl`, of each unit in nats, averaged over the examples; `latent/mean` and `latent/stddev` of
-      q(z|x). Draws of q(z|x) for all examples, `latent/aggregate_posterior`, stand against `latent/prior`.
+    - histograms: `latent/kl`, the KL(q(u|x) || p(u)) of each unit u on its own, in nats, averaged over the examples. It
+      is exact where posterior and prior are Gaussian. Where they have independent elements of another family, it is a
+      mean over 100 draws. Elsewhere, under a flow say, it is left out. `latent/mean` and `latent/stddev` are of q(z|x).
+      Draws of q(z|x) for all examples, `latent/aggregate_posterior`, stand against `latent/prior`.
     - the projector: the examples' posterior means, with labels and thumbnails. It has their latest state alone.
-    - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for.
+    - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for, and of how
+      its KL was found.
     - HParams: the configuration and `hparams`, by which runs are compared. For that, serve the folder above `log_dir`:
       `tensorboard --logdir logs` for runs in `logs/run_1` and so on.
 
@@ -214,7 +217,8 @@ class TensorBoard(Watching, compat.TensorBoard):
         for name, stddev in self._views.sigmas(latents).items():
             for reduce in ("mean", "min", "max"):
                 tf.summary.scalar(part_title(f"likelihood/stddev_{reduce}", name), getattr(np, reduce)(stddev))
-        summaries.histogram("latent/kl", latents.kl.mean(axis=0))
+        if latents.kl is not None:
+            summaries.histogram("latent/kl", latents.kl.mean(axis=0), descriptions.kl_in_words(latents))
         summaries.histogram("latent/mean", latents.mean)
         summaries.histogram("latent/stddev", latents.stddev)
         summaries.histogram("latent/aggregate_posterior", latents.draw)

@@ -26,7 +26,8 @@ def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
 
         KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
 
-    It is exact for Gaussians. For independent ones the sum over the latents is the KL of all.
+    It is exact for Gaussians, and another number for all else: it knows of no more than these moments. For independent
+    ones the sum over the latents is the KL of all.
 
         posterior = vae.encode(x)
         keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)  # [64, 4]

@@ -21,7 +21,7 @@ from small import KERAS, digits, gaussian_vae
 from watched import Log, Server, compiled, files_under, fit, in_levels, joint_vae, pixels_of, small_vae, tile
 
 import keras_vae
-from keras_vae.backend import tfd
+from keras_vae.backend import tfd, tfp
 from keras_vae.callbacks import Gallery, TensorBoard, projector
 from keras_vae.callbacks.views import Views
 
@@ -584,6 +584,30 @@ def test_moments_without_a_closed_form(tmp_path):
     exact = (1 / (1 + np.exp(-(normal.loc.numpy() + normal.scale.numpy() * nodes)))).mean(axis=0)
     # 1,000 draws of a spread below 1/2: an error of 0.08 is one of five standard deviations.
     np.testing.assert_allclose(points_in(tmp_path), exact, atol=0.08)
+    assert "on its own, by 100 draws an example" in log.values("latent/units")[0].item().decode()
+
+
+@keras.saving.register_keras_serializable("test_tensorboard")
+def skewed(features):
+    base = tfd.MultivariateNormalDiag(features, tf.ones(2))
+    return tfd.TransformedDistribution(base, tfp.bijectors.SinhArcsinh(skewness=0.5))
+
+
+def test_the_kl_of_a_unit_is_left_out_where_it_is_not_known_and_the_table_says_so(tmp_path):
+    """Under a flow, whose pictures are of its centre."""
+    keras.utils.set_random_seed(0)
+    encoder = [keras.layers.Flatten(), keras.layers.Dense(2), keras_vae.layers.DistributionLambda(skewed)]
+    decoder = keras.Sequential([keras_vae.layers.IndependentBernoulli((8, 8, 1))])
+    vae = compiled(keras_vae.VAE(keras.Sequential(encoder), decoder, seed=0))
+    x = digits()[:64]
+    fit(vae, x, TensorBoard(tmp_path))
+    log = Log(tmp_path)
+    assert log.tags("histograms") >= HISTOGRAMS - {"latent/kl"} and "latent/kl" not in log.tags("histograms")
+    assert "KL: left out" in log.values("latent/units")[0].item().decode()
+    expected = in_levels(vae.reconstruct(x[:1])[0])
+    np.testing.assert_allclose(
+        tile(log.pictures("pictures/reconstructions")[0], 1, 0).astype(int), expected.astype(int), atol=1
+    )
 
 
 # What is refused, before anything is trained.
