@@ -66,6 +66,7 @@ class BuiltFromData(compat.Model):
         self.known.x_spec = x
         # Symbolic passes create every weight, and raise every error of shape.
         try:
+            self.build_objective()
             with self.distribute_strategy.scope():
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self.call, x)
@@ -73,6 +74,12 @@ class BuiltFromData(compat.Model):
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
         self.built = True
+
+    def build_objective(self):
+        """Makes what the objective holds in variables."""
+        if not self.objective.built:
+            with self.distribute_strategy.scope():
+                self.objective.build(self.dtype_scored)
 
     def _check_parts(self, x):
         """A pass through the parts, one after another, to see that each gives what the next one takes.

@@ -70,6 +70,15 @@ def layers_of(layer, include_self=True):
     return list(layer._flatten_layers(include_self=include_self))
 
 
+def replace_layer(owner, name, layer):
+    """Puts a layer in place of another, also in an owner that is built, to which Keras would have none added."""
+    tracker, is_locked = owner._tracker, owner._tracker.locked
+    tracker.unlock()
+    tracker.untrack(getattr(owner, name))
+    keras.Model.__setattr__(owner, name, layer)
+    tracker.locked = is_locked
+
+
 def seed_generators_of(layer):
     """The `SeedGenerator`s that a layer owns itself."""
     return layer._seed_generators

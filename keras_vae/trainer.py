@@ -1,6 +1,5 @@
 """How a model of weighted terms trains through Keras: `compile`, `fit`, `evaluate`, `summary`."""
 
-import contextlib
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from keras_vae.data import contract, kinds
 from keras_vae.data.data_check import DataCheck
 from keras_vae.data.parts import pick
 from keras_vae.engine import Engine, Feed, split_off_validation
-from keras_vae.engine.feeding import ARGUMENTS
+from keras_vae.engine.feeding import ARGUMENTS, shown_to
 from keras_vae.terms import TermModel
 
 
@@ -257,6 +256,15 @@ class Trainer(TermModel):
             if self.predict_function is None:
                 super().make_predict_function(force=True)
 
+    def forget_steps(self):
+        """Has programs traced anew that know the objective which the model had."""
+        self.engine.forget_programs()
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
+        self.predict_function = None
+
     def builds_from_data(self):
         return self.engine.builds_from_data()
 
@@ -278,20 +286,6 @@ class Trainer(TermModel):
         if best != self.jit_compile:
             self.jit_compile = best
             self.train_function = self.test_function = self.predict_function = None
-
-
-@contextlib.contextmanager
-def shown_to(callbacks, data):
-    """Within, callbacks that look at examples have the data of `fit`, `(x, y)`: to train on, and to validate on."""
-    listed = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
-    looking = [each for each in keras.tree.flatten(listed or []) if hasattr(each, "on_fit_data")]
-    try:
-        for each in looking:
-            each.on_fit_data(*data)
-        yield
-    finally:
-        for each in looking:
-            each.on_fit_data(None)
 
 
 def arguments_of_keras(given):

@@ -109,10 +109,10 @@ def check_event(event_shape, x, name="x"):
 
 def check_terms(objective, terms):
     """`terms`, if they are what the objective has weights for, one number an example."""
-    if list(terms) != list(objective.weights):
+    if list(terms) != list(objective.term_weights):
         raise ValueError(
-            f"{type(objective).__name__}: expected terms named and ordered as its weights, {list(objective.weights)}; "
-            f"received {list(terms)}"
+            f"{type(objective).__name__}: expected terms named and ordered as its weights, "
+            f"{list(objective.term_weights)}; received {list(terms)}"
         )
     for name, value in terms.items():
         if len(value.shape) != 1:

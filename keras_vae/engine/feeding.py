@@ -1,5 +1,6 @@
 """How data reaches the steps: what is known of its batches beforehand, and arrays as elements that steps take."""
 
+import contextlib
 import math
 
 import keras
@@ -135,3 +136,17 @@ def weights_as_array(given):
     """Makes an array of sample weights that are a list of numbers."""
     if isinstance(given.get("sample_weight"), (list, tuple)):
         given["sample_weight"] = np.asarray(given["sample_weight"])
+
+
+@contextlib.contextmanager
+def shown_to(callbacks, data):
+    """Within, callbacks that look at examples have the data of `fit`, `(x, y)`: to train on, and to validate on."""
+    listed = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    looking = [each for each in keras.tree.flatten(listed or []) if hasattr(each, "on_fit_data")]
+    try:
+        for each in looking:
+            each.on_fit_data(*data)
+        yield
+    finally:
+        for each in looking:
+            each.on_fit_data(None)
