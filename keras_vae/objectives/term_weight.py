@@ -132,15 +132,15 @@ class HeldWeight(keras.layers.Layer):
 
     def save_own_variables(self, store):
         if self.known.initial is not None:
-            number = self.known.weight if self.variable is None else self.variable
-            store["number"] = np.array([self.known.initial, rounded(number_of(number))])
+            number = self.known.initial if self.variable is None else number_of(self.variable)
+            store["number"] = np.array([self.known.initial, number])
 
     def load_own_variables(self, store):
-        # A model that was made with another number keeps its own, as it does a seed; so it does where, as in earlier
-        # files, there is none.
+        # A model that was made with another number keeps its own, as it does a seed: unless it is that of the file, of
+        # which the configuration may have lost digits. Earlier files have none.
         if "number" in list(store.keys()) and self.variable is not None:
             initial, number = np.asarray(store["number"])
-            if initial == self.known.initial:
+            if self.known.initial in (initial, rounded(float(number))):
                 self.variable.assign(number)
 
 

@@ -43,6 +43,29 @@ def test_two_replicas_train_as_one_device_does(jit_compile):
     assert_two_train_as_one(fit=fit, optimizer=clipped, jit_compile=jit_compile)
 
 
+@pytest.mark.parametrize("options", [{"jit_compile": False}, {"run_eagerly": True}], ids=str)
+def test_a_weight_that_is_set_counts_on_both_replicas_and_nothing_is_traced_anew(options):
+    """Between fits, and by a callback within one: an epoch's loss is nll + beta kl, as on one device."""
+    vae = made(2, **options)
+    steps = {"batch_size": 16, "verbose": 0}
+
+    def weight(history):
+        return [(a - b) / c for a, b, c in zip(history["loss"], history["nll"], history["kl"], strict=True)]
+
+    assert weight(vae.fit(X, **steps).history) == pytest.approx([1.0], abs=1e-3)
+    vae.objective.beta = 20.0
+    traced = None if "run_eagerly" in options else vae.train_function.step.experimental_get_tracing_count()
+    assert weight(vae.fit(X, **steps).history) == pytest.approx([20.0], rel=1e-3)
+    set_to_two = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(vae.objective, "beta", 20.0 if epoch == 0 else 2.0)
+    )
+    history = vae.fit(X, epochs=2, callbacks=[set_to_two], **steps).history
+    assert weight(history) == pytest.approx([20.0, 2.0], rel=1e-3)
+    assert traced is None or vae.train_function.step.experimental_get_tracing_count() == traced
+    scores = vae.evaluate(X, batch_size=16, verbose=0, return_dict=True)
+    assert (scores["loss"] - scores["nll"]) / scores["kl"] == pytest.approx(2.0, rel=1e-3)
+
+
 class Masked(layers.Layer):
     """Keeps the mask of a dropout."""
 
