@@ -11,6 +11,7 @@ from keras_vae.data import contract, kinds
 from keras_vae.data.parts import pick
 from keras_vae.layers.fitted import fitted
 from keras_vae.objectives import ForwardPass
+from keras_vae.objectives.kl import has_closed_form
 
 
 class BuiltFromData(compat.Model):
@@ -27,7 +28,7 @@ class BuiltFromData(compat.Model):
         super().__init__(autocast=False, **kwargs)
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
-        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None)
+        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None, kl=None)
 
     @property
     def x_spec(self):
@@ -93,6 +94,7 @@ class BuiltFromData(compat.Model):
         if not self.prior.built:
             self.prior.build(tuple(posterior.event_shape))
         prior = contract.check_prior(posterior, self.prior())
+        self.known.kl = "closed form" if has_closed_form(posterior, prior) else "by draws"
         z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(0))
         likelihood = contract.check_distribution("decoder", self.decode(z[0], training=True))
         self.known.support = getattr(likelihood, "support", None)

@@ -10,10 +10,12 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
 from tensorflow.python.framework import ops
+from tensorflow_probability.python.distributions import kullback_leibler
 
 # What `fit` hands to `evaluate` where it validates.
 WITHIN_FIT = "_use_cached_eval_dataset"
@@ -253,6 +255,12 @@ def copies_of(variables):
 def untracked(module, value):
     """A value that a `tf.Module`, as every distribution is one, keeps as it is: not wrapped, not searched."""
     return module._no_dependency(value)
+
+
+def registered_kl(kind, other):
+    """TFP's function of two distributions of these classes to their KL, or a class's own; None where there is none."""
+    own = kind._kl_divergence
+    return kullback_leibler._registered_kl(kind, other) if own is tfp.distributions.Distribution._kl_divergence else own
 
 
 def set_parameters(distribution, parameters):

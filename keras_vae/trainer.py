@@ -225,10 +225,12 @@ class Trainer(TermModel):
         return spec
 
     def summary(self, *args, print_fn=None, **kwargs):
-        """Prints a summary, as `keras.Model.summary`, and how training steps are compiled."""
+        """Prints a summary, as `keras.Model.summary`, how training steps are compiled, and where the KL comes from."""
         super().summary(*args, print_fn=print_fn, **kwargs)
         if self.compiled:
             (print_fn or print)(f"Training steps: {self.compilation}")
+        if self.known.kl is not None:
+            (print_fn or print)(f"KL: {self.known.kl}")
 
     @property
     def compilation(self):

@@ -32,7 +32,7 @@ ARROWS = {
     "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks", "reprs"},
-    "objectives": {"backend", "checks", "reprs"},
+    "objectives": {"backend", "checks", "reprs", "compat"},
     "engine": {"data", "backend", "checks", "compat"},
     "evaluation": {"engine", "data", "backend", "checks", "compat"},
     "building": {"objectives", "layers", "data", "backend", "compat"},

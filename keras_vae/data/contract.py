@@ -61,6 +61,13 @@ def check_prior(posterior, prior):
             "Expected posterior and prior to have the same event shape; received: posterior "
             f"{tuple(posterior.event_shape)} (the encoder's last layer), prior {tuple(prior.event_shape)}"
         )
+    if prior.batch_shape.rank not in (None, 0):
+        raise ValueError(
+            "Expected the prior to be one distribution, of batch shape (), whose draws are single latents; received "
+            f"{type(prior).__name__} of batch shape {tuple(prior.batch_shape)}, event shape "
+            f"{tuple(prior.event_shape)}. Make it of one latent's parameters, or its axes part of the event: "
+            "tfd.Independent(distribution, reinterpreted_batch_ndims=...)."
+        )
     return prior
 
 

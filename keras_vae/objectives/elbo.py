@@ -8,6 +8,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.objectives.base import Objective
 from keras_vae.objectives.forward_pass import ForwardPass
+from keras_vae.objectives.kl import kl_divergence
 from keras_vae.objectives.term_weight import TermWeight
 
 
@@ -18,7 +19,7 @@ class ELBO(Objective):
         -ELBO = E_q(z|x)[ -log p(x|z) ] + beta KL(q(z|x) || p(z)),    in nats per example
 
     The expectation is the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered.
-    Elsewhere it is the mean of log q(z|x) - log p(z) over the same draws.
+    Elsewhere it is the mean of log q(z|x) - log p(z) over the same draws. `vae.summary()` says which.
 
         warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=1000, end_learning_rate=1.0)
         objective = keras_vae.objectives.ELBO(beta=warm_up)
@@ -55,11 +56,3 @@ class ELBO(Objective):
 
     def elbo(self, terms: dict[str, Any]) -> Any:
         return -(terms["nll"] + terms["kl"])
-
-
-def kl_divergence(forward):
-    """KL(q(z|x) || p(z)), `[B]`: TFP's registered closed form, or the draws' mean of log q(z|x) - log p(z)."""
-    try:
-        return forward.posterior.kl_divergence(forward.prior)
-    except NotImplementedError:
-        return ops.mean(forward.posterior.log_prob(forward.z) - forward.prior.log_prob(forward.z), axis=0)
