@@ -28,7 +28,7 @@ class BuiltFromData(compat.Model):
         super().__init__(autocast=False, **kwargs)
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
-        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None, kl=None)
+        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None, kl=None, late=())
 
     @property
     def x_spec(self):
@@ -74,6 +74,7 @@ class BuiltFromData(compat.Model):
         except Exception:
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
+        self.known.late = tuple(index for index, layer in enumerate(self.layers) if not layer.built)
         self.built = True
 
     def build_objective(self):

@@ -101,6 +101,12 @@ class TermModel(BuiltFromData):
         self._update_trackers(y_pred)
         return super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
 
+    def loss_of(self, batch):
+        """The loss of `(x, y, sample_weight)`, as a training step has it; of the model's state it changes nothing."""
+        x, y, sample_weight = batch
+        with weighted_step(batch), keras.StatelessScope(collect_losses=True):
+            return self.compute_loss(x=x, y=y, y_pred=self(x, training=True), sample_weight=sample_weight)
+
     def track(self, x, sample_weight, size, training):
         """The loss of a replica's share of a batch, `size` examples, with all metrics updated."""
         with weighted_step((x, None, sample_weight)):

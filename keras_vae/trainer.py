@@ -210,13 +210,16 @@ class Trainer(TermModel):
 
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
-        spec, given["x"] = kinds.peek(given.get("x"))
+        batch, given["x"] = kinds.peek(given.get("x"), given.get("y"), given.get("sample_weight"))
+        spec = batch[0]
         if not self.built and spec is not None:
             self.build_for(spec)
         self.engine.check_variables()
         self._choose_compilation()
         if spec is not None and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(spec, self.target))
+        if spec is not None and "y" in given:
+            self.engine.build_for_loss(batch)
         if spec is not None and self.engine.is_replicated and self.compiled:
             self.engine.make_ready((spec,))
         given["x"] = check(given["x"], name)

@@ -45,10 +45,15 @@ def first_element(dataset):
     return next(iter(dataset.take(1)), None)
 
 
-def peek(data):
-    """The spec of one batch of x, `KerasTensor`s, and the data as it was.
+def peek(data, *beside):
+    """The specs of one batch, `(x, y, sample_weight)` of `KerasTensor`s, and the data as it was.
 
-    The spec is None where it cannot be known. A generator that yields nothing comes back as None.
+    A spec is None of what there is none, or where it cannot be known. A generator that yields nothing comes back as
+    None.
+
+    Args:
+        data: arrays x, or what gives batches.
+        *beside: the arrays that come with arrays x.
     """
     if is_dataset(data):
         element = data.element_spec
@@ -58,8 +63,11 @@ def peek(data):
         element = next(data, None)
         data = None if element is None else _prepended(element, data)
     else:
-        element = (data,) if holds_arrays(data) else None
-    return (None if element is None else spec_of(keras.utils.unpack_x_y_sample_weight(element)[0])), data
+        element = (data, *beside) if holds_arrays(data) else None
+    if element is None:
+        return (None, None, None), data
+    parts = keras.utils.unpack_x_y_sample_weight(element)
+    return tuple(None if part is None else spec_of(part) for part in parts), data
 
 
 def spec_of(x):
