@@ -159,6 +159,33 @@ def test_a_step_of_one_s_own_is_left_to_keras_without_xla(caplog):
     assert history["loss"][1] < history["loss"][0]
 
 
+def test_a_head_that_a_loss_of_one_s_own_calls_first_is_made_on_both_replicas():
+    """By Keras's stepping: its weights move alike, and are of the strategy."""
+
+    class WithHead(keras_vae.VAE):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.head = layers.Dense(10)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            logits = self.head(self.encode(x, training=training).mean())
+            return loss + keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+    def build():
+        like = gaussian_vae()
+        return WithHead(like.encoder, like.decoder, seed=0)
+
+    vae = made(2, build=build, jit_compile=False)
+    before = []
+    note = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: before.append(vae.head.get_weights()))
+    vae.fit(X, np.arange(33) % 10, batch_size=11, verbose=0, callbacks=[note])
+    assert not np.array_equal(before[0][0], vae.head.get_weights()[0])
+    for weight in vae.head.weights:
+        one, other = weight.value.values
+        np.testing.assert_array_equal(one, other)
+
+
 def test_another_strategy_is_refused():
     message = r"to be a tf\.distribute\.MirroredStrategy or .*received: OneDeviceStrategy"
     with tf.distribute.OneDeviceStrategy("CPU:0").scope(), pytest.raises(ValueError, match=message):
