@@ -118,6 +118,11 @@ def runs_eagerly():
     return is_plain and not compat.in_call() and not getattr(_place, "is_uncompiled", False)
 
 
+def is_tracing():
+    """Whether a program is being traced, here and now: variables have no numbers yet."""
+    return not tf.executing_eagerly()
+
+
 def traced(function, shape, dtype):
     """What `function` returns for a symbolic tensor of this shape, in which None is unknown."""
     returned = []

@@ -14,6 +14,7 @@ from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import ForwardPass
 from keras_vae.objectives.forward_pass import OF_PARTS
+from keras_vae.objectives.kl import has_closed_form
 
 
 class BuiltFromData(compat.Model):
@@ -30,7 +31,9 @@ class BuiltFromData(compat.Model):
         super().__init__(autocast=False, **kwargs)
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
-        self.known = types.SimpleNamespace(x_spec=None, x_dtypes=None, support=None, event_shape=None, reported=None)
+        self.known = types.SimpleNamespace(
+            x_spec=None, x_dtypes=None, support=None, event_shape=None, reported=None, kl=None, late=()
+        )
 
     @property
     def x_spec(self):
@@ -67,25 +70,37 @@ class BuiltFromData(compat.Model):
         if self.known.x_dtypes is not None:
             x = keras.tree.map_structure(lambda p, d: keras.KerasTensor(p.shape, d), x, self.known.x_dtypes)
         self.known.x_spec = x
-        last = likelihood_layers(self.decoder)[-1:]
-        event_shape = last and getattr(last[0], "event_shape", None)
-        if event_shape:  # first, so that an x that does not fit leaves no encoder built for it
-            contract.check_event(event_shape, pick(x, self.target))
         # Symbolic passes create every weight, and raise every error of shape.
         try:
+            self._check_event_shape(x)
+            self.build_objective()
             with self.distribute_strategy.scope():
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self._note_reported, x)
         except Exception:
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
+        self.known.late = tuple(index for index, layer in enumerate(self.layers) if not layer.built)
         self.built = True
+
+    def _check_event_shape(self, x):
+        """Compares x with what the decoder's last layer says: first, so that an x that does not fit builds nothing."""
+        last = likelihood_layers(self.decoder)[-1:]
+        event_shape = last and getattr(last[0], "event_shape", None)
+        if event_shape:
+            contract.check_event(event_shape, pick(x, self.target))
 
     def _note_reported(self, x):
         """A pass through `call`, which says what it reports beside the objective's terms."""
         found = self.call(x)
         names = found if isinstance(found, dict) else ()
         self.known.reported = [name for name in names if name.startswith(OF_PARTS)]
+
+    def build_objective(self):
+        """Makes what the objective holds in variables."""
+        if not self.objective.built:
+            with self.distribute_strategy.scope():
+                self.objective.build(self.dtype_scored)
 
     def _check_parts(self, x):
         """A pass through the parts, one after another, to see that each gives what the next one takes.
@@ -101,6 +116,7 @@ class BuiltFromData(compat.Model):
         if not self.prior.built:
             self.prior.build(tuple(posterior.event_shape))
         prior = contract.check_prior(posterior, self.prior())
+        self.known.kl = "closed form" if has_closed_form(posterior, prior) else "by draws"
         z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(0))
         likelihood = contract.check_distribution("decoder", self.decode(z[0], training=True))
         self.known.support = getattr(likelihood, "support", None)

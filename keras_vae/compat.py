@@ -10,11 +10,12 @@ import weakref
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
-from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 from tensorflow.python.framework import ops
+from tensorflow_probability.python.distributions import kullback_leibler
 
 # What `fit` hands to `evaluate` where it validates.
 WITHIN_FIT = "_use_cached_eval_dataset"
@@ -66,14 +67,18 @@ def losses_kept(layer):
             each._loss_ids.update(ids)
 
 
-def class_weights_of(y, weights):
-    """A weight for each example, `[N]`, by the class that y says it is of: its number, or one-hot."""
-    return class_weight_to_sample_weights(y, weights)
-
-
 def layers_of(layer, include_self=True):
     """A layer and all that are in it, to any depth, each once, as a list."""
     return list(layer._flatten_layers(include_self=include_self))
+
+
+def replace_layer(owner, name, layer):
+    """Puts a layer in place of another, also in an owner that is built, to which Keras would have none added."""
+    tracker, is_locked = owner._tracker, owner._tracker.locked
+    tracker.unlock()
+    tracker.untrack(getattr(owner, name))
+    keras.Model.__setattr__(owner, name, layer)
+    tracker.locked = is_locked
 
 
 def seed_generators_of(layer):
@@ -250,6 +255,12 @@ def copies_of(variables):
 def untracked(module, value):
     """A value that a `tf.Module`, as every distribution is one, keeps as it is: not wrapped, not searched."""
     return module._no_dependency(value)
+
+
+def registered_kl(kind, other):
+    """TFP's function of two distributions of these classes to their KL, or a class's own; None where there is none."""
+    own = kind._kl_divergence
+    return kullback_leibler._registered_kl(kind, other) if own is tfp.distributions.Distribution._kl_divergence else own
 
 
 def set_parameters(distribution, parameters):

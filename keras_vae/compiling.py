@@ -73,10 +73,12 @@ class Compiled(TermModel):
             self.optimizer.build(self.trainable_variables)
 
     def summary(self, *args, print_fn=None, **kwargs):
-        """Prints a summary, as `keras.Model.summary`, and how training steps are compiled."""
+        """Prints a summary, as `keras.Model.summary`, how training steps are compiled, and where the KL comes from."""
         super().summary(*args, print_fn=print_fn, **kwargs)
         if self.compiled:
             (print_fn or print)(f"Training steps: {self.compilation}")
+        if self.known.kl is not None:
+            (print_fn or print)(f"KL: {self.known.kl}")
 
     @property
     def compilation(self):
@@ -103,6 +105,15 @@ class Compiled(TermModel):
             self.predict_function = self.engine.predict_function(self)
             if self.predict_function is None:
                 super().make_predict_function(force=True)
+
+    def forget_steps(self):
+        """Has programs traced anew that know the objective which the model had."""
+        self.engine.forget_programs()
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
+        self.predict_function = None
 
     def builds_from_data(self):
         return self.engine.builds_from_data()

@@ -47,7 +47,7 @@ def export(vae, filepath, format="tf_saved_model", verbose=None):
 def write_saved_model(vae, path):
     """All signatures that draw and all that do not; returns their names."""
     archive = keras.export.ExportArchive()
-    for part in (vae.encoder, vae.decoder, vae.prior):
+    for part in (vae.encoder, vae.decoder, vae.prior, vae.objective):
         archive.track(part)
     served = signatures(vae)
     del served["encode_mean"]  # which `encode` is, too

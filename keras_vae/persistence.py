@@ -37,14 +37,19 @@ class Persistent(keras.Model):
         return cls(**{**config, **{part: deserialize(config[part]) for part in SAVED_PARTS}})
 
     def get_build_config(self):
-        # Keras's is of shapes alone.
+        # Keras's is of shapes alone. And of layers that a loss of one's own has built it knows nothing.
         config = super().get_build_config()
-        return config and {**config, "dtypes": self.known.x_dtypes}
+        late = {index: layer for index, layer in enumerate(self.layers) if index in self.known.late and layer.built}
+        late = {str(index): layer.get_build_config() for index, layer in late.items()}
+        return config and {**config, "dtypes": self.known.x_dtypes, **({"late": late} if late else {})}
 
     def build_from_config(self, config):
         config = dict(config or {})
-        self.known.x_dtypes = config.pop("dtypes", None)
+        self.known.x_dtypes, late = config.pop("dtypes", None), config.pop("late", {})
         super().build_from_config(config)
+        for index, build in late.items():
+            with self.distribute_strategy.scope():
+                self.layers[int(index)].build_from_config(build)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

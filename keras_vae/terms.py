@@ -16,7 +16,8 @@ from keras_vae.building import BuiltFromData
 from keras_vae.data import contract
 from keras_vae.data.parts import pick
 from keras_vae.layers.likelihood_layer import likelihood_layers
-from keras_vae.objectives.base import weight_at
+from keras_vae.objectives import Objective
+from keras_vae.objectives.term_weight import weights_at
 
 # The sample weights of the step that a thread is at. Keras's `train_step` calls a model on x alone, as does whoever
 # calls a VAE inside a larger model; yet the losses are added in `call`, where x is scored. So the weights wait here,
@@ -31,15 +32,14 @@ class TermModel(BuiltFromData):
     `add_terms`. What else it returns by a name `nll/<part>` is reported, too.
 
     Args:
-        objective: names and weighs the terms; a `keras_vae.objectives.Objective`.
+        objective: names and weighs the terms; a `keras_vae.objectives.Objective`. A subclass sets `self.objective`.
         target: which part of x is scored: see `keras_vae.data.parts.pick`.
     """
 
     def __init__(self, objective, target=None, **kwargs):
         super().__init__(target, **kwargs)
-        self.objective = objective
         self.elbo_tracker = keras.metrics.Mean(name="elbo")
-        self.term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.weights}
+        self.term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.term_weights}
         self.part_trackers = {}  # made when built: only then it is known what parts there are
 
     def build(self, input_shape):
@@ -48,6 +48,26 @@ class TermModel(BuiltFromData):
             for name in self.known.reported:
                 if name not in self.term_trackers and name not in self.part_trackers:
                     self.part_trackers[name] = keras.metrics.Mean(name=name)
+
+    def __setattr__(self, name, value):
+        if name == "objective" and hasattr(self, name):
+            self._replace_objective(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _replace_objective(self, objective):
+        """Has another objective from the next step on. Programs are traced anew."""
+        contract.check_part("objective", objective, Objective, "keras_vae.objectives.ELBO()")
+        if list(objective.term_weights) != list(self.term_trackers):
+            raise ValueError(
+                f"VAE: expected another `objective` to have the same terms, {list(self.term_trackers)}; received "
+                f"{objective!r}, which has {list(objective.term_weights)}. Make another model of the same parts: "
+                "VAE(vae.encoder, vae.decoder, vae.prior, objective)."
+            )
+        compat.replace_layer(self, "objective", objective)
+        if self.built:
+            self.build_objective()
+        self.forget_steps()
 
     @property
     def iteration(self):
@@ -71,13 +91,12 @@ class TermModel(BuiltFromData):
         """Adds each term's weighted mean over the batch to the model's losses."""
         # A model around this one has the optimizer, if it is what is trained.
         around = iterations_of(compat.outermost_layer())
-        step = (self.iteration if around is None else around) if training else None
+        weights = weights_at(self.objective, (self.iteration if around is None else around) if training else None)
         sample_weight = getattr(_step, "sample_weight", None)
         for name, value in terms.items():
-            weight = ops.cast(weight_at(self.objective.weights[name], step), value.dtype)
             if sample_weight is not None:
                 value = value * ops.cast(sample_weight, value.dtype)
-            self.add_loss(weight * ops.mean(value))
+            self.add_loss(ops.cast(weights[name], value.dtype) * ops.mean(value))
 
     def train_step(self, data):
         with weighted_step(data):
@@ -93,6 +112,12 @@ class TermModel(BuiltFromData):
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
         self._update_trackers(y_pred)
         return loss
+
+    def loss_of(self, batch):
+        """The loss of `(x, y, sample_weight)`, as a training step has it; of the model's state it changes nothing."""
+        x, y, sample_weight = batch
+        with weighted_step(batch), keras.StatelessScope(collect_losses=True):
+            return self.compute_loss(x=x, y=y, y_pred=self(x, training=True), sample_weight=sample_weight)
 
     def track(self, x, sample_weight, size, training):
         """The loss of a replica's share of a batch, `size` examples, with all metrics updated."""

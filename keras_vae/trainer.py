@@ -1,6 +1,5 @@
 """How a model of weighted terms trains through Keras: `fit`, `evaluate`, `predict`."""
 
-import contextlib
 from typing import Any
 
 import keras
@@ -13,7 +12,7 @@ from keras_vae.data.data_check import DataCheck
 from keras_vae.data.intake import as_arrays, columns_of, one_array, taken_in
 from keras_vae.data.parts import pick
 from keras_vae.engine import Feed, split_off_validation
-from keras_vae.engine.feeding import ARGUMENTS
+from keras_vae.engine.feeding import ARGUMENTS, shown_to
 
 
 class Trainer(Compiled):
@@ -168,8 +167,11 @@ class Trainer(Compiled):
 
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
-        batch, given["x"] = kinds.peek(given.get("x"))
-        spec = None if batch is None else kinds.spec_of(batch[0])
+        batch, given["x"] = kinds.peek(given.get("x"), given.get("y"), given.get("sample_weight"))
+        specs = (
+            (None, None, None) if batch is None else [None if part is None else kinds.spec_of(part) for part in batch]
+        )
+        spec = specs[0]
         if not self.built and spec is not None:
             self.build_for(spec)
         self.engine.check_variables()
@@ -177,6 +179,8 @@ class Trainer(Compiled):
         if spec is not None and self.event_shape is not None:
             contract.check_parts(self.x_spec, spec, name)
             contract.check_event(self.event_shape, pick(spec, self.target))
+        if spec is not None and "y" in given:
+            self.engine.build_for_loss(tuple(specs))
         if spec is not None and self.engine.is_replicated and self.compiled:
             self.engine.make_ready((spec,))
         if self.has_standard_steps and given.get("class_weight") is None:
@@ -189,20 +193,6 @@ class Trainer(Compiled):
     def _feed(self, given, check, name, batch_size, steps_name="steps"):
         """What is known of the data among a method's arguments, once it is readied."""
         return Feed(given, self.prepare_data(given, check, name), batch_size, steps_name)
-
-
-@contextlib.contextmanager
-def shown_to(callbacks, data):
-    """Within, callbacks that look at examples have the data of `fit`, `(x, y)`: to train on, and to validate on."""
-    listed = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
-    looking = [each for each in keras.tree.flatten(listed or []) if hasattr(each, "on_fit_data")]
-    try:
-        for each in looking:
-            each.on_fit_data(*data)
-        yield
-    finally:
-        for each in looking:
-            each.on_fit_data(None)
 
 
 def arguments_of_keras(given):

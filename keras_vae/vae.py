@@ -75,6 +75,7 @@ class VAE(Trainer, Persistent):
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
+        self.objective = objective
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
 

@@ -249,6 +249,7 @@ def test_the_summary_says_how_steps_are_compiled(capsys):
     lines = []
     vae.summary(print_fn=lines.append)
     assert "Training steps: loss ops as XLA programs, networks outside (as asked)" in lines
+    assert "KL: closed form" in lines
 
 
 # What the batches hold.

@@ -239,6 +239,41 @@ def test_losses_that_a_layer_had_stay_whatever_it_is_called_for():
     assert [float(loss) for loss in layer.losses] == [2.0]
 
 
+def test_a_layer_takes_the_place_of_one_that_a_built_layer_has():
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+        def build(self, input_shape):
+            self.inner.build(input_shape)
+
+        def call(self, x):
+            return self.inner(x)
+
+    outer, before = Outer(), None
+    outer(np.ones((1, 3)))
+    before, other = outer.inner, keras.layers.Dense(2)
+    with pytest.raises(ValueError, match="You cannot add new elements of state"):
+        outer.inner = other
+    compat.replace_layer(outer, "inner", other)
+    assert outer.inner is other and before not in compat.layers_of(outer) and other in compat.layers_of(outer)
+    with pytest.raises(ValueError, match="You cannot add new elements of state"):
+        outer.another = keras.layers.Dense(2)
+
+
+def test_the_kl_that_is_registered_for_two_classes_or_is_a_class_s_own():
+    class Own(tfd.Normal):
+        def _kl_divergence(self, other):
+            return 1.0
+
+    form = compat.registered_kl(tfd.Normal, tfd.Normal)
+    q, p = tfd.Normal(0.0, 1.0), tfd.Normal(1.0, 1.0)
+    np.testing.assert_allclose(form(q, p), 0.5)
+    assert compat.registered_kl(tfd.Normal, tfd.Laplace) is None
+    assert compat.registered_kl(Own, tfd.Laplace)(Own(0.0, 1.0), p) == 1.0
+
+
 def test_the_outermost_layer_is_the_one_that_was_called():
     found = []
 

@@ -102,7 +102,7 @@ class Doubled(objectives.ELBO):
         self.factor = factor
 
     @property
-    def weights(self):
+    def term_weights(self):
         return {"nll": self.factor, "kl": self.beta}
 
     def get_config(self):

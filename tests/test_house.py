@@ -33,7 +33,7 @@ ARROWS = {
     "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "estimates", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks", "reprs"},
-    "objectives": {"estimates", "backend", "checks", "reprs"},
+    "objectives": {"estimates", "backend", "checks", "reprs", "compat"},
     "engine": {"data", "backend", "checks", "compat"},
     "evaluation": {"engine", "layers", "data", "backend", "checks", "compat"},
     "building": {"objectives", "layers", "data", "backend", "compat"},

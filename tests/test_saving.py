@@ -19,6 +19,7 @@ from saved import check_same, normal_vae, normals, reload, unlike_new, vae_of
 import keras_vae
 from keras_vae import layers, objectives, priors, scales
 from keras_vae.backend import tfd
+from keras_vae.objectives.term_weight import weights_at
 
 # Whatever a model is made of: functions of nothing to a VAE and its x.
 
@@ -230,7 +231,7 @@ def test_a_weight_comes_back(name):
     assert objective.num_samples == 3 and type(objective.beta) is type(WEIGHTS[name])
     assert json.dumps(objective.get_config()) == json.dumps(vae.objective.get_config())
     for step in (0, 4, 7, 100):
-        one, other = (objectives.base.weight_at(each.weights["kl"], step) for each in (objective, vae.objective))
+        one, other = (weights_at(each, step)["kl"] for each in (objective, vae.objective))
         np.testing.assert_array_equal(one, other)
 
 

@@ -436,6 +436,20 @@ def test_a_posterior_without_gradients():
     assert "end in a reparameterized distribution" in message and "received IndependentBernoulliDistribution" in message
 
 
+@pytest.mark.parametrize("size", [32, 1, 5])
+def test_a_prior_of_a_batch(size):
+    """Also one that fits the batch size by chance, or is repeated: its draws are batches of latents."""
+
+    class Batched(keras_vae.priors.Prior):
+        def distribution(self):
+            return tfd.MultivariateNormalDiag(tf.zeros((size, 2)), tf.ones(2))
+
+    parts = [layers.Flatten(), IndependentNormal(2)], [IndependentNormal((8, 8, 1))]
+    message = refused(*parts, prior=Batched())
+    assert "Expected the prior to be one distribution, of batch shape (), whose draws are single latents" in message
+    assert f"received MultivariateNormalDiag of batch shape ({size},), event shape (2,)" in message
+
+
 def test_an_objective_whose_terms_are_not_its_weights():
     class Forgetful(keras_vae.objectives.ELBO):
         def __call__(self, draw):

@@ -89,7 +89,7 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
         logs = logs or {}
         if self._kl_before is None:
             self._kl_before = logs.get("kl")
-        bad = [name for name in self.model.objective.weights if not math.isfinite(logs.get(name, 0.0))]
+        bad = [name for name in self.model.objective.term_weights if not math.isfinite(logs.get(name, 0.0))]
         if "not finite" not in self._given:
             self._replay.after()
         if bad:

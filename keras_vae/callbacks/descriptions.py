@@ -8,7 +8,7 @@ from keras import ops
 from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.base import Schedule
+from keras_vae.objectives.term_weight import Schedule, number_of
 
 
 def configuration(vae):
@@ -26,8 +26,8 @@ def configuration(vae):
     }
     scale = getattr(likelihood_layer(vae), "scale", None)
     found["scale"] = "none" if scale is None else type(scale).__name__
-    for name, weight in vae.objective.weights.items():
-        found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else float(weight)
+    for name, weight in vae.objective.term_weights.items():
+        found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else number_of(weight)
     optimizer = getattr(vae.optimizer, "inner_optimizer", vae.optimizer)
     found["optimizer"] = type(optimizer).__name__
     rate = compat.learning_rate_of(optimizer)

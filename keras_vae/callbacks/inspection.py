@@ -14,7 +14,7 @@ from keras_vae.estimates import centre, point_estimate
 from keras_vae.evaluation import activity, mutual_information
 from keras_vae.evaluation.kl_of_units import kl_of_units
 from keras_vae.layers.delegate import Delegate
-from keras_vae.objectives.base import weight_at
+from keras_vae.objectives.term_weight import weights_at
 
 # At once: of bytes of x, of numbers in what grows with the square of the examples, of what costs a training step.
 MOST_BYTES, MOST_NUMBERS, MOST_GRADIENTS = 2**24, 2**22, 128
@@ -152,8 +152,9 @@ class Inspector:
         with tf.GradientTape() as tape, keras.StatelessScope(list(zip(variables, values, strict=True))):
             tape.watch(values)
             terms = vae.objective(vae.forward_pass(x, tf.constant(SEED), training=False))
-            weights = {name: ops.cast(weight_at(vae.objective.weights[name], step), "float32") for name in terms}
-            loss = sum(weights[name] * ops.cast(ops.mean(value), "float32") for name, value in terms.items())
+            weights = weights_at(vae.objective, step)
+            means = {name: ops.cast(ops.mean(value), "float32") for name, value in terms.items()}
+            loss = sum(ops.cast(weights[name], "float32") * mean for name, mean in means.items())
         gradients = tape.gradient(loss, values)
         return tf.linalg.global_norm([ops.cast(each, "float32") for each in gradients if each is not None])
 

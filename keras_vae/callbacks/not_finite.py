@@ -113,7 +113,7 @@ class Replay:
             part = block._replace(num_batches=min(steps, size), rest=block.rest if steps > size else None)
             logs = self.model.engine.run_again(part)
             steps -= size + (block.rest is not None)
-        return all(np.isfinite(np.asarray(logs[name])) for name in self.model.objective.weights if name in logs)
+        return all(np.isfinite(np.asarray(logs[name])) for name in self.model.objective.term_weights if name in logs)
 
     def _unchanged(self, look, x):
         """What `look` finds in a batch, with the state put back: to look is to draw noise, and to count."""
@@ -133,9 +133,9 @@ class Replay:
             return "x itself is not finite, and nothing that comes of it can be."
         with backend.uncompiled(), watched(self.model) as bad:
             outputs = self.model(x, training=True)
-        terms = [name for name in self.model.objective.weights if not all_finite([outputs[name]])]
+        terms = [name for name in self.model.objective.term_weights if not all_finite([outputs[name]])]
         if not terms:
-            highest = {name: float(np.max(np.abs(outputs[name]))) for name in self.model.objective.weights}
+            highest = {name: float(np.max(np.abs(outputs[name]))) for name in self.model.objective.term_weights}
             name = max(highest, key=highest.get)
             return f"a term not finite: of each example all are, run again, with {name} as high as {highest[name]:.3g}."
         found = f"{' and '.join(terms)} not finite: "

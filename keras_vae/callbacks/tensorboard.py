@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_vae import backend, compat
 from keras_vae.callbacks import descriptions, projector, summaries
@@ -16,7 +17,7 @@ from keras_vae.callbacks.views import Views, part_title
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.base import Schedule, weight_at
+from keras_vae.objectives.term_weight import Schedule, weights_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):
@@ -92,6 +93,8 @@ class TensorBoard(Watching, compat.TensorBoard):
         self._views = self._sprite = None
         self._x = self._labels = None
         self._is_described = self._has_session = False
+        self._weights = {name: float(ops.convert_to_numpy(w)) for name, w in weights_at(model.objective).items()}
+        self._moving = set()  # terms whose weights have not stayed what they were
         self._began = self._rate = None
         self._epoch = self._looked_at = None
         if self._looks and model.built:
@@ -201,9 +204,12 @@ class TensorBoard(Watching, compat.TensorBoard):
         with self.train_writer().as_default(step=epoch):
             tf.summary.scalar("epoch_bits_per_dimension", -logs["elbo"] * bits)
             tf.summary.scalar("training/examples_per_second", self._rate)
-            for name, weight in vae.objective.weights.items():
-                if isinstance(weight, Schedule):
-                    tf.summary.scalar(f"weight/{name}", weight_at(weight, vae.iteration))
+            for name, weight in weights_at(vae.objective, vae.iteration).items():
+                weight = float(ops.convert_to_numpy(weight))
+                if isinstance(vae.objective.term_weights[name], Schedule) or weight != self._weights[name]:
+                    self._moving.add(name)
+                if name in self._moving:
+                    tf.summary.scalar(f"weight/{name}", weight)
         if "val_elbo" in logs:
             with self.validation_writer().as_default(step=epoch):
                 tf.summary.scalar("epoch_bits_per_dimension", -logs["val_elbo"] * bits)

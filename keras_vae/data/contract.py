@@ -80,6 +80,13 @@ def check_prior(posterior, prior):
             "Expected posterior and prior to have the same event shape; received: posterior "
             f"{tuple(posterior.event_shape)} (the encoder's last layer), prior {tuple(prior.event_shape)}"
         )
+    if prior.batch_shape.rank not in (None, 0):
+        raise ValueError(
+            "Expected the prior to be one distribution, of batch shape (), whose draws are single latents; received "
+            f"{type(prior).__name__} of batch shape {tuple(prior.batch_shape)}, event shape "
+            f"{tuple(prior.event_shape)}. Make it of one latent's parameters, or its axes part of the event: "
+            "tfd.Independent(distribution, reinterpreted_batch_ndims=...)."
+        )
     return prior
 
 
@@ -138,10 +145,10 @@ def check_event(event_shape, x, name="x"):
 
 def check_terms(objective, terms):
     """`terms`, if they are what the objective has weights for, one number an example."""
-    if list(terms) != list(objective.weights):
+    if list(terms) != list(objective.term_weights):
         raise ValueError(
-            f"{type(objective).__name__}: expected terms named and ordered as its weights, {list(objective.weights)}; "
-            f"received {list(terms)}"
+            f"{type(objective).__name__}: expected terms named and ordered as its weights, "
+            f"{list(objective.term_weights)}; received {list(terms)}"
         )
     for name, value in terms.items():
         if len(value.shape) != 1:

@@ -47,10 +47,14 @@ def first_element(dataset):
     return next(iter(dataset.take(1)), None)
 
 
-def peek(data):
+def peek(data, *beside):
     """One batch of the data, or its specification, as `(x, y, sample_weight)`; and the data as it was.
 
     The batch is None where it cannot be known. A generator that yields nothing comes back as None.
+
+    Args:
+        data: arrays x, or what gives batches.
+        *beside: the arrays that come with arrays x.
     """
     if is_dataset(data):
         element = data.element_spec
@@ -60,7 +64,7 @@ def peek(data):
         element = next(data, None)
         data = None if element is None else _prepended(element, data)
     else:
-        element = (data,) if holds_arrays(data) else None
+        element = (data, *beside) if holds_arrays(data) else None
     return (None if element is None else keras.utils.unpack_x_y_sample_weight(element)), data
 
 

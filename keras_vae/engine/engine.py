@@ -92,6 +92,21 @@ class Engine:
             return replicas.PredictFunction(model, model.jit_compile, model.run_eagerly)
         return None if model.run_eagerly else BatchFunction(model)
 
+    def build_for_loss(self, batch):
+        """Creates what a `compute_loss` of one's own creates when it is first called, such as a head's weights.
+
+        An optimizer takes no weight that it was not built with: so this comes before.
+
+        Args:
+            batch: `(x, y, sample_weight)`, tensors or `KerasTensor`s.
+        """
+        model = self.model
+        if model.has_standard_steps or not model.built or all(layer.built for layer in compat.layers_of(model)):
+            return
+        specs = tuple(None if part is None else kinds.spec_of(part) for part in batch)
+        with model.distribute_strategy.scope():
+            compat.symbolically(model.loss_of, specs)
+
     def make_ready(self, batch):
         """Creates what Keras creates in the first step: within a loop, or on a replica, it is too late for that.
 
@@ -104,6 +119,7 @@ class Engine:
             contract.check_sample_weight(sample_weight)
         if model.built and model.event_shape is not None:
             contract.check_event(model.event_shape, pick(x, model.target))
+        self.build_for_loss(keras.utils.unpack_x_y_sample_weight(batch))
         parts = [model.optimizer, compat.compiled_metrics_of(model)]
         if not model.built or any(part is not None and not part.built for part in parts):
             with model.distribute_strategy.scope():

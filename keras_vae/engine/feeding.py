@@ -1,5 +1,6 @@
 """How data reaches the steps: what is known of its batches beforehand, and arrays as elements that steps take."""
 
+import contextlib
 import math
 
 import keras
@@ -141,3 +142,17 @@ def weigh_classes(given):
             f"class_weight={weights!r}, {received}"
         )
     given.update(class_weight=None, sample_weight=compat.class_weights_of(given["y"], weights))
+
+
+@contextlib.contextmanager
+def shown_to(callbacks, data):
+    """Within, callbacks that look at examples have the data of `fit`, `(x, y)`: to train on, and to validate on."""
+    listed = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    looking = [each for each in keras.tree.flatten(listed or []) if hasattr(each, "on_fit_data")]
+    try:
+        for each in looking:
+            each.on_fit_data(*data)
+        yield
+    finally:
+        for each in looking:
+            each.on_fit_data(None)

@@ -1,29 +1,26 @@
-"""The base class of the objectives, and how the weight of a term becomes a number."""
+"""The base class of the objectives."""
 
-import math
 from typing import Any
 
 import keras
 
-from keras_vae.checks import check_integer, is_number
+from keras_vae.checks import check_integer
 from keras_vae.objectives.forward_pass import ForwardPass
+from keras_vae.objectives.term_weight import TermWeight
 from keras_vae.reprs import repr_of
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
-# Where a schedule is asked for its final value: past the end of any training.
-LAST_STEP = 2**31 - 1
-
-
-class Objective:
+class Objective(keras.layers.Layer):
     """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
 
-    A subclass defines `weights`, `__call__`, `elbo` and `get_config`, and is registered with Keras to be saved.
+    A subclass defines `term_weights`, `__call__` and `elbo`, and is registered with Keras to be saved. A number that
+    may be set while a model trains is a `TermWeight`. Networks and other state are the objective's as they are any
+    layer's. They are saved with the VAE.
 
         @keras.saving.register_keras_serializable("my_package")
         class Halved(keras_vae.objectives.ELBO):
             @property
-            def weights(self):
+            def term_weights(self):
                 return {"nll": 0.5, "kl": self.beta}
 
 
@@ -31,21 +28,30 @@ class Objective:
 
     Args:
         num_samples: how many draws of the latent an example, the L of equation 8 of AEVB (arXiv 1312.6114).
+        **kwargs: as of `keras.layers.Layer`.
 
     Raises:
         ValueError: `num_samples` is not a positive integer.
     """
 
-    def __init__(self, num_samples: int = 1):
+    def __init__(self, num_samples: int = 1, **kwargs):
+        # Terms are float32 or float64, whatever the policy.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.num_samples = check_integer(type(self).__name__, "num_samples", num_samples)
+        self.layer_arguments = tuple(kwargs)
 
     @property
-    def weights(self) -> dict[str, Any]:
+    def term_weights(self) -> dict[str, Any]:
         """The weight of every term, `{name: weight}`: numbers or `LearningRateSchedule`s."""
-        raise NotImplementedError(f"{type(self).__name__} must define `weights`")
+        raise NotImplementedError(f"{type(self).__name__} must define `term_weights`")
 
-    def __call__(self, forward: ForwardPass) -> dict[str, Any]:
-        """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `weights`.
+    def build(self, dtype: str = "float32") -> None:
+        """Makes variables of the numbers that may be set, of the `dtype` of the terms."""
+        for weight in term_weights_of(type(self)):
+            weight.held_by(self).build(dtype)
+
+    def __call__(self, forward: ForwardPass) -> dict[str, Any]:  # Keras's own wants tensors
+        """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `term_weights`.
 
         Ask for log p(x|z) by `forward.log_likelihood`. It is computed once, and each part's share is reported of it.
         """
@@ -55,29 +61,33 @@ class Objective:
         """The unweighted evidence lower bound from the terms, `[B]`, nats per example."""
         raise NotImplementedError(f"{type(self).__name__} must define `elbo`")
 
+    def __setattr__(self, name, value):
+        # Before Keras sees it, which would have a variable among those that are trained.
+        weight = getattr(type(self), name, None)
+        if isinstance(weight, TermWeight):
+            weight.__set__(self, value)
+        else:
+            super().__setattr__(name, value)
+
+    def get_build_config(self):
+        """None: the VAE builds its objective, in its strategy's scope."""
+
     def get_config(self) -> dict[str, Any]:
-        return {"num_samples": self.num_samples}
+        # Of what all layers have only what was given: a constructor of one's own need not take it.
+        common = {name: value for name, value in super().get_config().items() if name in self.layer_arguments}
+        weights = {each.name: each.config_of(self) for each in term_weights_of(type(self))}
+        return {**common, "num_samples": self.num_samples, **weights}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]):
-        return cls(**config)
+        names = {weight.name for weight in term_weights_of(cls)} & set(config)
+        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})
 
     def __repr__(self):
         return repr_of(self)
 
 
-def weight_at(weight, step=None):
-    """A weight's value: a schedule's at the optimizer's iteration `step`, or its final one if `step` is None."""
-    if isinstance(weight, Schedule):
-        return weight(LAST_STEP if step is None else step)
-    return weight
-
-
-def check_weight(owner, name, weight):
-    """Returns `weight`, if it is a finite number that is not negative, or a schedule."""
-    if not (is_number(weight) and 0 <= weight < math.inf) and not isinstance(weight, Schedule):
-        raise ValueError(
-            f"{owner}: expected `{name}` to be a finite number >= 0 or a keras.optimizers.schedules."
-            f"LearningRateSchedule; received: {weight!r}"
-        )
-    return weight
+def term_weights_of(cls):
+    """The `TermWeight`s of a class, those of its bases first."""
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    return [weight for name in names if isinstance(weight := getattr(cls, name, None), TermWeight)]

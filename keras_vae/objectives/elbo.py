@@ -6,8 +6,10 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_vae.objectives.base import Objective, check_weight
+from keras_vae.objectives.base import Objective
 from keras_vae.objectives.forward_pass import ForwardPass
+from keras_vae.objectives.kl import kl_divergence
+from keras_vae.objectives.term_weight import TermWeight
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -17,30 +19,35 @@ class ELBO(Objective):
         -ELBO = E_q(z|x)[ -log p(x|z) ] + beta KL(q(z|x) || p(z)),    in nats per example
 
     The expectation is the mean over `num_samples` draws. The KL is exact where TFP has a closed form registered.
-    Elsewhere it is the mean of log q(z|x) - log p(z) over the same draws.
+    Elsewhere it is the mean of log q(z|x) - log p(z) over the same draws. `vae.summary()` says which.
 
         warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, decay_steps=1000, end_learning_rate=1.0)
         objective = keras_vae.objectives.ELBO(beta=warm_up)
         vae = keras_vae.VAE(vae.encoder, vae.decoder, objective=objective)
 
+    A number may be set at any time: `vae.objective.beta = 4.0` counts from the next step on, and is saved.
+
     Args:
-        beta: weight of the KL, a number >= 0 or a `keras.optimizers.schedules.LearningRateSchedule` of the optimizer's
+        beta: weight of the KL, a number >= 0; a `keras.Variable` of one, which is used as it is, is never trained, and
+            is saved as its number; or a `keras.optimizers.schedules.LearningRateSchedule` of the optimizer's
             iterations. That is the optimizer of the model that is trained, which may be one around the VAE. Outside
             training, and where no optimizer is, a schedule's final value counts. 1 is the bound itself; else beta-VAE
             (Higgins et al., ICLR 2017). The metrics `kl` and `elbo` are never weighted.
         num_samples: how many draws of the latent an example, the paper's L.
 
     Raises:
-        ValueError: `beta` is negative, not finite, or neither number nor schedule; `num_samples` is not a positive
-            integer.
+        ValueError: `beta` is negative, not finite, or neither number nor schedule; a schedule is set where the built
+            model has a number, or the other way round; `num_samples` is not a positive integer.
     """
 
-    def __init__(self, beta: float | LearningRateSchedule = 1.0, num_samples: int = 1):
-        super().__init__(num_samples)
-        self.beta = check_weight("ELBO", "beta", beta)
+    beta = TermWeight()
+
+    def __init__(self, beta: float | LearningRateSchedule | keras.Variable = 1.0, num_samples: int = 1, **kwargs):
+        super().__init__(num_samples, **kwargs)
+        self.beta = beta
 
     @property
-    def weights(self) -> dict[str, Any]:
+    def term_weights(self) -> dict[str, Any]:
         return {"nll": 1.0, "kl": self.beta}
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
@@ -49,18 +56,3 @@ class ELBO(Objective):
 
     def elbo(self, terms: dict[str, Any]) -> Any:
         return -(terms["nll"] + terms["kl"])
-
-    def get_config(self):
-        return {**super().get_config(), "beta": keras.saving.serialize_keras_object(self.beta)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "beta": keras.saving.deserialize_keras_object(config["beta"])})
-
-
-def kl_divergence(forward):
-    """KL(q(z|x) || p(z)), `[B]`: TFP's registered closed form, or the draws' mean of log q(z|x) - log p(z)."""
-    try:
-        return forward.posterior.kl_divergence(forward.prior)
-    except NotImplementedError:
-        return ops.mean(forward.posterior.log_prob(forward.z) - forward.prior.log_prob(forward.z), axis=0)

@@ -63,6 +63,29 @@ def test_two_replicas_report_each_part_as_one_device_does():
     np.testing.assert_allclose(np.add(curves[1]["nll/image"], curves[1]["nll/mean"]), curves[1]["nll"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"jit_compile": False}, {"run_eagerly": True}], ids=str)
+def test_a_weight_that_is_set_counts_on_both_replicas_and_nothing_is_traced_anew(options):
+    """Between fits, and by a callback within one: an epoch's loss is nll + beta kl, as on one device."""
+    vae = made(2, **options)
+    steps = {"batch_size": 16, "verbose": 0}
+
+    def weight(history):
+        return [(a - b) / c for a, b, c in zip(history["loss"], history["nll"], history["kl"], strict=True)]
+
+    assert weight(vae.fit(X, **steps).history) == pytest.approx([1.0], abs=1e-3)
+    vae.objective.beta = 20.0
+    traced = None if "run_eagerly" in options else vae.train_function.step.experimental_get_tracing_count()
+    assert weight(vae.fit(X, **steps).history) == pytest.approx([20.0], rel=1e-3)
+    set_to_two = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(vae.objective, "beta", 20.0 if epoch == 0 else 2.0)
+    )
+    history = vae.fit(X, epochs=2, callbacks=[set_to_two], **steps).history
+    assert weight(history) == pytest.approx([20.0, 2.0], rel=1e-3)
+    assert traced is None or vae.train_function.step.experimental_get_tracing_count() == traced
+    scores = vae.evaluate(X, batch_size=16, verbose=0, return_dict=True)
+    assert (scores["loss"] - scores["nll"]) / scores["kl"] == pytest.approx(2.0, rel=1e-3)
+
+
 class Masked(layers.Layer):
     """Keeps the mask of a dropout."""
 
@@ -154,6 +177,33 @@ def test_a_step_of_one_s_own_is_left_to_keras_without_xla(caplog):
     assert "A step of one's own, on several devices" in caplog.text
     assert not vae.jit_compile and "a step of one's own, on several devices" in vae.compilation
     assert history["loss"][1] < history["loss"][0]
+
+
+def test_a_head_that_a_loss_of_one_s_own_calls_first_is_made_on_both_replicas():
+    """By Keras's stepping: its weights move alike, and are of the strategy."""
+
+    class WithHead(keras_vae.VAE):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.head = layers.Dense(10)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            logits = self.head(self.encode(x, training=training).mean())
+            return loss + keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+    def build():
+        like = gaussian_vae()
+        return WithHead(like.encoder, like.decoder, seed=0)
+
+    vae = made(2, build=build, jit_compile=False)
+    before = []
+    note = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: before.append(vae.head.get_weights()))
+    vae.fit(X, np.arange(33) % 10, batch_size=11, verbose=0, callbacks=[note])
+    assert not np.array_equal(before[0][0], vae.head.get_weights()[0])
+    for weight in vae.head.weights:
+        one, other = weight.value.values
+        np.testing.assert_array_equal(one, other)
 
 
 def test_another_strategy_is_refused():
