@@ -10,6 +10,7 @@ from checks import uncompiled
 from keras import layers, ops
 
 import keras_vae
+from keras_vae.callbacks.inspection import Inspector
 from keras_vae.estimates import centre, point_estimate, probabilities_of
 from keras_vae.layers import IndependentCategorical, IndependentNormal, Joint, Masked
 from keras_vae.layers.families.independent_categorical import IndependentCategoricalDistribution
@@ -98,6 +99,22 @@ def test_a_vae_predicts_categories_by_their_mode_everywhere():
     np.testing.assert_allclose(
         np.asarray(vae.decode(z[None]).probabilities()["tone"])[0], likelihood.parts["tone"].probabilities()
     )
+
+
+def test_what_pictures_show_of_categories_is_their_mode():
+    vae = table_vae()
+    z = np.asarray(vae.encode(X).mean())
+    found = Inspector(vae, X).decode(z)
+    for name in ("colour", "tone"):
+        np.testing.assert_array_equal(found[name], modes(vae.decode(z), name))
+
+
+def test_categories_train_in_one_xla_program():
+    vae = table_vae(num_samples=2)
+    vae.compile("adam", jit_compile=True)
+    history = vae.fit(X, epochs=2, verbose=0).history
+    assert history["nll/colour"][1] < history["nll/colour"][0]
+    assert set(np.unique(vae.predict(X, verbose=0)["reconstruction"]["tone"])) <= {0.0, 1.0, 2.0}
 
 
 def test_predict_averages_the_probabilities_of_its_draws():

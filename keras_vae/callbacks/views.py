@@ -42,6 +42,7 @@ class Sizes(NamedTuple):
 
 IMAGES = Sizes(pairs=16, samples=(8, 8), units=10, steps=11, manifold=20)
 PLOTS = Sizes(pairs=8, samples=(4, 4), units=6, steps=7, manifold=8)
+ESTIMATE = "the mean of p(x|z), of categories the likeliest,"
 REACH = 3.0  # of a traversal, either way, in standard deviations of the prior
 
 
@@ -103,14 +104,14 @@ class Views:
         pixels = self.pictures[name].pairs(x, self._decoded(name, latents.centre[: sizes.pairs]))
         return View(
             part_title("reconstructions", name),
-            "originals, and the mean of p(x|z) at the mean or centre of q(z|x)",
+            f"originals, and {ESTIMATE} at the mean or centre of q(z|x)",
             pixels,
         )
 
     def _samples(self, name, latents, sizes):
         rows, columns = sizes.samples
         pixels = self._grid(name, latents.prior_draw[: rows * columns], rows)
-        return View(part_title("samples", name), "p(x|z)'s mean at draws of z from the prior", pixels)
+        return View(part_title("samples", name), f"{ESTIMATE} at draws of z from the prior", pixels)
 
     def _traversal(self, name, latents, sizes):
         order = most_active(latents)[: sizes.units]
@@ -132,7 +133,7 @@ class Views:
         quantiles = np.array([statistics.NormalDist().inv_cdf(place) for place in places])
         across, down = np.meshgrid(quantiles, quantiles[::-1])
         z = latents.prior_mean.reshape(-1) + latents.prior_stddev.reshape(-1) * np.stack([across, down], axis=-1)
-        text = "p(x|z)'s mean at quantiles of the prior, even in probability: Figure 4 of arXiv 1312.6114"
+        text = f"{ESTIMATE} at quantiles of the prior, even in probability: Figure 4 of arXiv 1312.6114"
         return View(part_title("manifold", name), text, self._grid(name, z, sizes.manifold))
 
     def _sigma(self, name, latents, sizes):

@@ -87,6 +87,7 @@ class Joint(LikelihoodLayer):
     It is for data that is a dictionary, `{"age": [B], "image": [B, 28, 28, 1]}`. Each part is scored in nats by its own
     family. Nothing else weighs the parts against each other. While a VAE trains, and from `evaluate`, each part's share
     of the metric `nll` is one by its name: `nll/age`, `nll/image`. They are never weighted but by sample weights.
+    `predict` has them for each example.
 
         parts = {"age": keras_vae.layers.IndependentNormal(1), "smokes": keras_vae.layers.IndependentBernoulli(1)}
         decoder = keras.Sequential([layers.Dense(64, "relu"), keras_vae.layers.Joint(parts)])
