@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_vae import compat
+from keras_vae.building import takes_one
 from keras_vae.checks import check_epochs, check_fraction, check_optional_integer
 from keras_vae.compiling import Compiled
 from keras_vae.data import contract, kinds
@@ -110,6 +111,9 @@ class Trainer(Compiled):
     ) -> float | list[float] | dict[str, float]:
         """The loss and the metrics on data: `keras.Model.evaluate`, weights as in `fit`.
 
+        The noise of the latents begins anew at each call, and is apart from training's. So the same data in the same
+        batches gives the same numbers, and validation changes nothing in what is learned.
+
         Args:
             x, y: as of `fit`.
             batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs: as of `keras.Model.evaluate`.
@@ -119,6 +123,7 @@ class Trainer(Compiled):
             ValueError: as in `fit`.
         """
         given = arguments_of_keras(locals())
+        self.noise.restart(self.noise.evaluation)
         if compat.WITHIN_FIT in kwargs:  # which has looked at the data
             return super().evaluate(**given, **kwargs)
         self.check_compiled("evaluate")
@@ -141,10 +146,18 @@ class Trainer(Compiled):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> dict[str, Any]:
-        """What the model makes of data: `{"reconstruction": [N, *event], **terms [N]}`, of one draw of z an example.
+        """What the model makes of data: `{"reconstruction": [N, *event], **terms [N]}`, as NumPy arrays.
+
+        The same data in batches of one size gives the same numbers at each call. `reconstruction` is that of
+        `reconstruct`: the decoder's point estimate at the posterior's mean. The terms, `nll` and `kl`, are of draws of
+        z, as `evaluate` has them. Calls from several threads wait for each other.
 
         Args:
-            x, batch_size, verbose, steps, callbacks: as of `keras.Model.predict`.
+            x: as of `fit`.
+            batch_size, verbose, steps, callbacks: as of `keras.Model.predict`.
+
+        Raises:
+            ValueError: x has another shape than the decoder's event.
         """
         check_optional_integer("predict", "batch_size", batch_size)
         check_optional_integer("predict", "steps", steps)
@@ -152,7 +165,23 @@ class Trainer(Compiled):
         if kinds.holds_arrays(x) and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(x, self.target))
         x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
-        return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+        with self.noise.predicting:
+            self.noise.restart(self.noise.prediction)
+            return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def predict_step(self, data):
+        with self.noise.of_prediction():
+            outputs = super().predict_step(data)
+        # A model of one's own may return something else, or decode by more than z.
+        if (
+            isinstance(outputs, dict)
+            and "reconstruction" in outputs
+            and takes_one(self.encode)
+            and takes_one(self.decode)
+        ):
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+            outputs = {**outputs, "reconstruction": self.reconstruct(x)}
+        return outputs
 
     def take_in(self, given, check, name):
         """Makes of the data among a method's arguments what the rest reads: see `keras_vae.data.intake`."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_vae import backend
@@ -12,17 +11,17 @@ from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
 from keras_vae.engine import query
 from keras_vae.estimates import centre, point_estimate
-from keras_vae.evaluation.log_likelihood import log_likelihood
+from keras_vae.inference import Inference
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.unflattened import UnflattenedDistribution
+from keras_vae.noise import Noise
 from keras_vae.objectives import ELBO, ForwardPass, Objective
 from keras_vae.persistence import Persistent
 from keras_vae.priors import Prior, StandardNormal
-from keras_vae.trainer import Trainer
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(Trainer, Persistent):
+class VAE(Inference, Persistent):
     """A variational autoencoder: an encoder that gives q(z|x), a decoder that gives p(x|z), and an objective.
 
         maximise E_q(z|x)[ log p(x|z) ] - KL(q(z|x) || p(z))
@@ -78,10 +77,12 @@ class VAE(Trainer, Persistent):
         self.objective = objective
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(None if seed is None else int(seed))
+        self.noise = Noise(self.seed_generator)
+        self.evaluation_seeds, self.prediction_seeds = self.noise.evaluation, self.noise.prediction
 
     def call(self, x: Any, training: bool | None = None) -> dict[str, Any]:
         """`{"reconstruction": [B, *event], **terms [B]}`, with each weighted term's batch mean added as a loss."""
-        forward = self.forward_pass(x, backend.stateless_seed(self.seed_generator), training)
+        forward = self.forward_pass(x, self.noise.next_seed(training), training)
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
@@ -167,32 +168,3 @@ class VAE(Trainer, Persistent):
         return likelihood.sample(seed=event_seed) if sample else point_estimate(likelihood)
 
     point_estimate = staticmethod(point_estimate)
-
-    def log_likelihood(
-        self,
-        x: Any,
-        num_samples: int = 5000,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        seed: int | None = None,
-        check_data: bool = True,
-    ) -> np.ndarray:
-        """log p(x) by importance sampling from the posterior, `[N]`, nats per example, as a NumPy array.
-
-            log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
-
-        In expectation a lower bound, which tightens as S grows (Burda, Grosse & Salakhutdinov, arXiv 1509.00519,
-        theorem 1). Memory does not grow with `num_samples`.
-
-        Args:
-            x: what `predict` takes: arrays, a `tf.data.Dataset`, a `PyDataset`, a generator.
-            num_samples: S, a positive integer.
-            batch_size: examples at a time, if x is arrays. Default: fewer the more samples, so that progress shows.
-            verbose: as of `predict`.
-            seed: an integer, for a repeatable estimate. Default: the model's own seeds.
-            check_data: False to trust x unseen.
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer; x cannot be scored.
-        """
-        return log_likelihood(self, x, num_samples, batch_size, verbose, seed, check_data)

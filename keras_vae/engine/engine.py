@@ -39,8 +39,8 @@ class Engine:
         self.is_replicated = backend.has_strategy()
         self.batches_done = 0
         self.queries = Queries(self._model)
-        self.samplers = {}  # of `log_likelihood`: see `keras_vae.evaluation.log_likelihood`
-        self.sampling = threading.Lock()  # a sampler serves one thread at a time
+        self.readers = {}  # of `transform`, `log_likelihood` and the like: see `keras_vae.evaluation.over_data`
+        self.making_readers = threading.Lock()
         self._usual_block = None  # how many batches a block had, as last chosen
         if self.is_replicated:
             replicas.check_strategy(model.distribute_strategy)
@@ -137,7 +137,7 @@ class Engine:
     def forget_programs(self):
         """Lets go of programs that hold the layers as they were when traced, but for those of Keras."""
         self.queries.forget()
-        self.samplers.clear()
+        self.readers.clear()
 
     def may_ask(self):
         """Whether a query of the model, here and now, may run as a program of its own: see `queries`."""

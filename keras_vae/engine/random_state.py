@@ -51,5 +51,6 @@ def load(model, counter, store):
 
 
 def _generators(model):
-    """All `SeedGenerator`s of a model and its layers, in the order of the layers."""
-    return [generator for layer in compat.layers_of(model) for generator in compat.seed_generators_of(layer)]
+    """All `SeedGenerator`s of a model and its layers, in the order of the layers, but for those that begin anew."""
+    found = [generator for layer in compat.layers_of(model) for generator in compat.seed_generators_of(layer)]
+    return [each for each in found if each not in (model.evaluation_seeds, model.prediction_seeds)]

@@ -128,12 +128,17 @@ class ReplicaFunction:
         """The state that a replica starts from."""
         if self._is_metric(variable):
             return tf.zeros_like(value)  # so that what it ends with is its share of the sums
-        if compat.is_draw_count(variable) and variable is not self.model.seed_generator.state:
+        if compat.is_draw_count(variable) and not self._is_of_latents(variable):
             # A layer's own, dropout's say: other draws on each replica. (The latents' noise goes by row.)
             key = backend.fold_in(tf.cast(value, tf.int32) * [1, 0], replica)
             key = tf.random.stateless_uniform([], key, None, None, tf.int32)
             return tf.stack([tf.cast(key & 0x7FFFFFFF, value.dtype), value[1]])
         return value
+
+    def _is_of_latents(self, variable):
+        model = self.model
+        generators = model.seed_generator, model.evaluation_seeds, model.prediction_seeds
+        return any(variable is generator.state for generator in generators)
 
     def _state(self):
         return [*self.model.non_trainable_variables, *self.model.metrics_variables]
@@ -197,7 +202,7 @@ class PredictFunction:
         variables = [*model.non_trainable_variables, *model.trainable_variables]
         scope = _Recording(list(zip(variables, [*state, *weights], strict=True)), collect_losses=True)
         with scope, backend.rows_from(first_row):
-            outputs = model(x, training=False)
+            outputs = model.predict_step((x,))
         state = {
             str(index): scope.get_current_value(variable)
             for index, variable in enumerate(model.non_trainable_variables)

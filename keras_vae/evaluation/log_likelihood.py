@@ -1,66 +1,15 @@
 """The importance-sampled log-likelihood, in memory that does not grow with the number of samples."""
 
+from typing import Any, NamedTuple
+
 import keras
 from keras import ops
 
-from keras_vae import backend, compat
-from keras_vae.checks import check_integer
-from keras_vae.data import kinds
-from keras_vae.data.data_check import DataCheck
-from keras_vae.data.parts import pick
-from keras_vae.engine import datasets
-
-# Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
-BLOCK_ROWS = 2048
-
-# Latents between two movements of the progress bar: seconds of work for a small decoder.
-STEP_ROWS = 2**18
-
-# Samplers that a model keeps, each for another number of draws at once; the oldest makes room.
-MOST_SAMPLERS = 8
+from keras_vae import backend
+from keras_vae.evaluation.over_data import BLOCK_ROWS, Reader
 
 
-def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=None, check_data=True):
-    """Estimates log p(x) under a VAE, for any kind of data: see `VAE.log_likelihood`."""
-    num_samples = check_integer("log_likelihood", "num_samples", num_samples)
-    if batch_size is None:
-        batch_size = examples_at_once(num_samples)
-    batch_size = check_integer("log_likelihood", "batch_size", batch_size)
-    given, steps = {"x": x}, None
-    with DataCheck(vae, enabled=check_data) as check:
-        vae.take_in(given, check, "x")
-        spec = vae.prepare_data(given, check, "x")
-        if kinds.is_dataset(given["x"]):
-            given["x"] = datasets.rebatched(given["x"], batch_size)
-        elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
-            given["x"] = datasets.batched(given["x"], batch_size)
-        elif kinds.holds_arrays(given["x"]):
-            given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
-        elif spec is not None:
-            batch_size = pick(spec, vae.target).shape[0] or batch_size
-        # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
-        (seed,) = vae.seeds(seed, "importance")
-        with vae.engine.sampling:
-            sampler = sampler_of(vae, draws_at_once(batch_size))
-            sampler.restart(num_samples, seed)
-            return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
-
-
-def sampler_of(vae, block):
-    """A VAE's importance sampler of so many draws at once, which is made and compiled once: its engine keeps it."""
-    jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
-    samplers = vae.engine.samplers
-    if (block, jit_compile) not in samplers:
-        with vae.distribute_strategy.scope():
-            samplers[block, jit_compile] = ImportanceSampler(vae, block)
-        samplers[block, jit_compile].jit_compile = jit_compile
-    sampler = samplers[block, jit_compile]
-    while len(samplers) > MOST_SAMPLERS:
-        samplers.pop(next(iter(samplers)), None)
-    return sampler
-
-
-class ImportanceSampler(keras.Model):
+class ImportanceSampler(Reader):
     """Estimates log p(x) under a VAE through `predict`, for whatever data `predict` takes.
 
         log p(x) ~= log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x),    z_s ~ q(z|x)
@@ -78,30 +27,56 @@ class ImportanceSampler(keras.Model):
         block: draws an example that go through the decoder at once.
     """
 
-    def __init__(self, vae, block, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.vae = vae
-        self.block = block
-        self.seed_generator = keras.random.SeedGenerator(0)
-        # A variable, so that another number of samples needs no new program.
-        self.num_samples = self.add_weight(shape=(), dtype="int32", initializer="ones", trainable=False)
-
-    def restart(self, num_samples, seed):
-        """Sets S and the seed, integers [2], for the next `predict`."""
-        self.num_samples.assign(num_samples)
-        self.seed_generator.state.assign(seed)
-
-    def make_predict_function(self, force=False):
-        if self.predict_function is None or force:
-            self.predict_function = self.vae.engine.predict_function(self)
-            if self.predict_function is None:
-                super().make_predict_function(force=True)
-
-    def call(self, x):
+    def answer(self, x, num_samples, seed):
         posterior = self.vae.encode(x)
-        seed = backend.seed_for_rows(backend.stateless_seed(self.seed_generator), posterior)
-        num_samples = ops.convert_to_tensor(self.num_samples)
+        seed = backend.seed_for_rows(seed, posterior)
         return importance_sampled(self.vae, self.vae.target_of(x), posterior, num_samples, seed, self.block)
+
+
+def weighted_draws(vae, x, posterior, start, num_samples, seed, block):
+    """A block of draws of z, and how much each counts.
+
+    Args:
+        vae, x, posterior, num_samples, seed, block: as of `importance_sampled`.
+        start: the number of the block's first draw, an int32 tensor.
+
+    Returns:
+        z `[block, B, *latent]`; p(x|z), batch `[block, B]`; log p(x|z) + log p(z) - log q(z|x), `[block, B]`, which is
+        -inf past the last sample.
+    """
+    first_part, prior = keras.tree.flatten(x)[0], vae.prior()
+    z = posterior.sample(block, seed=backend.fold_in(seed, start))
+    likelihood = vae.decode(z)
+    log_probs = likelihood.log_prob(x), prior.log_prob(z), posterior.log_prob(z)
+    log_likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
+    weights = log_likelihood + prior_density - posterior_density
+    beyond = start + ops.arange(block) >= num_samples
+    return z, likelihood, ops.where(beyond[:, None], -float("inf"), weights)
+
+
+class RunningMaximum(NamedTuple):
+    """Sums of exp(w) over weights in log that come block by block: each is held relative to the largest so far.
+
+    Attributes:
+        peak: the largest w, `[B]`; -inf before any.
+        total: the sum of exp(w - peak), `[B]`.
+    """
+
+    peak: Any
+    total: Any
+
+    @classmethod
+    def of_none(cls, like):
+        """Before any block, for as many examples as there are numbers in `like`, `[B]`."""
+        return cls(ops.zeros_like(like) - float("inf"), ops.zeros_like(like))
+
+    def after(self, weights):
+        """With a block of weights `[block, B]`; the factor of earlier sums, `[B]`; and exp(w - peak), `[block, B]`."""
+        peak = ops.maximum(self.peak, ops.max(weights, axis=0))
+        # While every weight so far is -inf there is nothing to scale by.
+        base = ops.where(ops.equal(peak, -float("inf")), 0.0, peak)
+        factor, shares = ops.exp(self.peak - base), ops.exp(weights - base)
+        return RunningMaximum(peak, self.total * factor + ops.sum(shares, axis=0)), factor, shares
 
 
 def importance_sampled(vae, x, posterior, num_samples, seed, block):
@@ -115,29 +90,17 @@ def importance_sampled(vae, x, posterior, num_samples, seed, block):
         seed: int32 `[2]`.
         block: draws an example that go through the decoder at once, an integer or an int32 tensor.
     """
-    first_part, prior = keras.tree.flatten(x)[0], vae.prior()
-
-    def log_weights(start):
-        """log p(x|z) + log p(z) - log q(z|x) of one block, `[block, B]`; -inf past the last sample."""
-        z = posterior.sample(block, seed=backend.fold_in(seed, start))
-        log_probs = vae.decode(z).log_prob(x), prior.log_prob(z), posterior.log_prob(z)
-        likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
-        weights = likelihood + prior_density - posterior_density
-        beyond = start + ops.arange(block) >= num_samples
-        return ops.where(beyond[:, None], -float("inf"), weights)
+    first_part = keras.tree.flatten(x)[0]
 
     def add_block(start, peak, total):
-        weights = log_weights(start)
-        higher = ops.maximum(peak, ops.max(weights, axis=0))
-        # While every weight so far is -inf there is nothing to scale by.
-        base = ops.where(ops.equal(higher, -float("inf")), 0.0, higher)
-        return start + block, higher, total * ops.exp(peak - base) + ops.sum(ops.exp(weights - base), axis=0)
+        _, _, weights = weighted_draws(vae, x, posterior, start, num_samples, seed, block)
+        return start + block, *RunningMaximum(peak, total).after(weights)[0]
 
     nothing = ops.zeros(ops.shape(first_part)[:1], dtype=first_part.dtype)
     _, peak, total = ops.while_loop(
         lambda start, peak, total: start < num_samples,
         add_block,
-        (ops.zeros((), "int32"), nothing - float("inf"), nothing),
+        (ops.zeros((), "int32"), *RunningMaximum.of_none(nothing)),
     )
     estimate = peak + ops.log(total) - ops.log(ops.cast(num_samples, peak.dtype))
     return ops.where(says_nothing(vae, x), 0.0, estimate)
@@ -152,16 +115,6 @@ def says_nothing(vae, x):
             return ops.zeros_like(found)
         found = ops.logical_and(found, ops.all(ops.isnan(part), axis=tuple(range(1, len(part.shape)))))
     return found
-
-
-def examples_at_once(num_samples):
-    """How many examples make one step of `predict`: the fewer, the more draws each takes."""
-    return min(max(1, STEP_ROWS // num_samples), BLOCK_ROWS)
-
-
-def draws_at_once(batch_size):
-    """How many draws of each of a batch's examples make one block for the decoder."""
-    return max(1, BLOCK_ROWS // batch_size)
 
 
 def draws_for(x, num_samples):
