@@ -381,6 +381,21 @@ def test_never(tmp_path):
     assert not [name for name in files_under(tmp_path) if "projector" in name]
 
 
+def test_a_weight_that_a_callback_sets_is_written_from_where_it_moves(tmp_path):
+    """And one that stays what it is is not: it is in the configuration."""
+    vae, betas = small_vae(), [1.0, 2.0, 2.0, 1.0]
+
+    def set_beta(epoch, logs=None):
+        vae.objective.beta = betas[epoch]
+
+    setting = keras.callbacks.LambdaCallback(on_epoch_begin=set_beta)
+    fit(vae, digits()[:64], setting, TensorBoard(tmp_path), epochs=4)
+    log = Log(tmp_path)
+    assert log.steps("weight/kl") == [1, 2, 3]
+    np.testing.assert_array_equal(log.values("weight/kl"), betas[1:])
+    assert "weight/nll" not in log.tags("scalars")
+
+
 def points_in(folder):
     return np.loadtxt(folder / "train/projector/points.tsv")
 
