@@ -45,15 +45,23 @@ def log_likelihood(vae, x, num_samples, batch_size=None, verbose="auto", seed=No
             return sampler.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
 
-def sampler_of(vae, block):
-    """A VAE's importance sampler of so many draws at once, which is made and compiled once: its engine keeps it."""
+def sampler_of(vae, block, kind=None):
+    """A VAE's importance sampler of so many draws at once, which is made and compiled once: its engine keeps it.
+
+    Args:
+        vae: the `VAE`.
+        block: draws an example that go through the decoder at once.
+        kind: the sampler's class. Default `ImportanceSampler`.
+    """
+    kind = ImportanceSampler if kind is None else kind
     jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
     samplers = vae.engine.samplers
-    if (block, jit_compile) not in samplers:
+    key = kind, block, jit_compile
+    if key not in samplers:
         with vae.distribute_strategy.scope():
-            samplers[block, jit_compile] = ImportanceSampler(vae, block)
-        samplers[block, jit_compile].jit_compile = jit_compile
-    sampler = samplers[block, jit_compile]
+            samplers[key] = kind(vae, block)
+        samplers[key].jit_compile = jit_compile
+    sampler = samplers[key]
     while len(samplers) > MOST_SAMPLERS:
         samplers.pop(next(iter(samplers)), None)
     return sampler
