@@ -140,6 +140,7 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
             vae = self._make(X, math.ceil(len(X) / batch_size) * epochs)
         standardizes = self.model is None and recipes.is_of_any_number(vae.support)
         self.scaler_ = StandardScaler(with_mean=standardizes, with_std=standardizes).fit(X)
+        self.scaler_.set_output(transform="default")  # arrays, whatever scikit-learn is set to give users
         self.history_ = vae.fit(
             self._scaled(X),
             batch_size=batch_size,
