@@ -178,8 +178,9 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         expectation the estimate is a lower bound, which tightens as `num_samples` grows.
         """
         check_is_fitted(self)
+        num_samples = check_integer("SKLearnVAE", "num_samples", self.num_samples)
         X = self._validated(X)
-        density = batches.log_likelihood(self.vae_, self._scaled(X), self.num_samples, self.seed_).astype("float64")
+        density = batches.log_likelihood(self.vae_, self._scaled(X), num_samples, self.seed_).astype("float64")
         if self.scaler_.scale_ is None:
             return density
         # log |dz/dx| = -sum log sigma_i, over what was observed.

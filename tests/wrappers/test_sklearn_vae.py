@@ -1,5 +1,6 @@
 """SKLearnVAE as people use it: densities against closed forms, pipelines, searches, copies, recipes of one's own."""
 
+import copy
 import functools
 import importlib.util
 import pickle
@@ -10,7 +11,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import sklearn.utils.validation
+from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
@@ -30,7 +33,7 @@ X, Y = load_wine(return_X_y=True)  # 178 rows, 13 features of scales from 0.1 to
 
 
 def small(**kwargs):
-    """An estimator that is soon fitted."""
+    """An estimator that is soon fitted: most of the time is tracing."""
     return SKLearnVAE(
         **{
             "latent_dim": 2,
@@ -81,8 +84,7 @@ def test_score_samples_is_what_the_vae_says_in_the_units_of_x():
     """To Monte Carlo's error, 0.02 nats a row and ten times that where weights vary most; both seeds are fixed."""
     of_vae = estimator.vae_.log_likelihood(estimator.scaler_.transform(X), num_samples=5000, seed=0, verbose=0)
     expected = of_vae - np.log(X.std(axis=0)).sum()
-    found = clone(estimator).set_params(num_samples=5000)
-    found.__dict__.update({name: value for name, value in vars(estimator).items() if name.endswith("_")})
+    found = copy.copy(estimator).set_params(num_samples=5000)
     errors = np.abs(found.score_samples(X) - expected)
     assert np.quantile(errors, 0.9) < 0.1 and errors.max() < 0.5
     assert found.score(X) == pytest.approx(expected.mean(), abs=0.03)
@@ -94,7 +96,7 @@ def test_a_density_of_one_feature_integrates_to_one():
     estimator = small(latent_dim=1, epochs=20, num_samples=500).fit(x)
     grid = np.linspace(-2000.0, 6000.0, 2001)
     density = np.exp(estimator.score_samples(grid[:, None]))
-    assert np.trapezoid(density, grid) == pytest.approx(1.0, abs=0.02)
+    assert trapezoid(density, grid) == pytest.approx(1.0, abs=0.02)
 
 
 def test_units_of_x_change_a_density_by_their_jacobian_alone():
@@ -168,11 +170,10 @@ def test_in_a_pipeline_under_cross_validation():
 
 
 def test_a_grid_search_over_the_number_of_latents():
-    search = GridSearchCV(small(learning_rate=0.02), {"latent_dim": [1, 3]}, cv=2).fit(X)
+    search = GridSearchCV(small(units=()), {"latent_dim": [1, 3]}, cv=2).fit(X)
     best = search.best_params_["latent_dim"]
     assert np.all(np.isfinite(search.cv_results_["mean_test_score"]))
-    assert search.best_estimator_.transform(X).shape == search.transform(X).shape == (178, best)
-    assert np.isfinite(search.score(X))
+    assert search.transform(X).shape == (178, best)
 
 
 @pytest.mark.slow
@@ -201,6 +202,15 @@ def test_names_go_in_and_out():
     assert estimator.inverse_transform(z).shape == frame.shape
     with pytest.raises(ValueError, match="feature names should match"):
         estimator.score_samples(frame[frame.columns[::-1]])
+
+
+def test_it_gives_arrays_from_within_whatever_users_are_given():
+    with sklearn.config_context(transform_output="pandas"):
+        estimator = small(epochs=1).fit(X)
+        z = estimator.transform(X)
+        assert isinstance(z, pd.DataFrame)
+        assert isinstance(estimator.score_samples(X), np.ndarray) and isinstance(estimator.sample(2), np.ndarray)
+        assert isinstance(estimator.inverse_transform(z), np.ndarray)
 
 
 def test_results_have_the_dtype_of_x():
@@ -243,6 +253,16 @@ def test_a_fit_stops_early_and_says_how_it_went():
     estimator = small(epochs=200, learning_rate=0.1).fit(X, validation_split=0.3, callbacks=[stop])
     assert {"loss", "elbo", "nll", "kl", "val_elbo"} <= set(estimator.history_)
     assert 1 < len(estimator.history_["val_elbo"]) < 200
+
+
+@pytest.mark.parametrize(("steps", "is_xla"), [(4999, False), (5000, True)])
+def test_xla_is_for_fits_that_are_long(steps, is_xla):
+    assert small()._make(X, steps).jit_compile == is_xla
+
+
+def test_a_number_of_draws_that_was_set_after_a_fit_is_checked():
+    with pytest.raises(ValueError, match="expected `num_samples` to be an integer >= 1; received: 0"):
+        copy.copy(fitted()).set_params(num_samples=0).score_samples(X)
 
 
 # What X may be.
