@@ -132,35 +132,36 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         check_integer("SKLearnVAE", "num_samples", self.num_samples)
         check_positive("SKLearnVAE", "learning_rate", self.learning_rate)
         X = self._validated(X, reset=True)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = X[~np.isnan(X).all(axis=1)]
         if not len(X):
             raise ValueError("SKLearnVAE: expected X to have an entry that was observed; received only missing ones")
-        with recipes.seeded(self.seed_):
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with recipes.seeded(seed):
             vae = self._make(X, math.ceil(len(X) / batch_size) * epochs)
         standardizes = self.model is None and recipes.is_of_any_number(vae.support)
-        self.scaler_ = StandardScaler(with_mean=standardizes, with_std=standardizes).fit(X)
-        self.scaler_.set_output(transform="default")  # arrays, whatever scikit-learn is set to give users
-        self.history_ = vae.fit(
-            self._scaled(X),
+        scaler = StandardScaler(with_mean=standardizes, with_std=standardizes).fit(X)
+        scaler.set_output(transform="default")  # arrays, whatever scikit-learn is set to give users
+        history = vae.fit(
+            scaled(scaler, X),
             batch_size=batch_size,
             epochs=epochs,
             verbose=self.verbose,
             validation_split=validation_split,
             callbacks=callbacks,
-        ).history
-        self.vae_ = vae
+        )
+        # Together: a fit that fails leaves what was fitted before.
+        self.vae_, self.scaler_, self.seed_, self.history_ = vae, scaler, seed, history.history
         return self
 
     def transform(self, X):
         """The means of q(z|x), `[N, latent]`, in the dtype of X; latents of several axes are flattened."""
-        check_is_fitted(self)
+        check_is_fitted(self, "vae_")
         X = self._validated(X)
-        return batches.posterior_means(self.vae_, self._scaled(X)).reshape(len(X), -1).astype(X.dtype)
+        return batches.posterior_means(self.vae_, scaled(self.scaler_, X)).reshape(len(X), -1).astype(X.dtype)
 
     def inverse_transform(self, X):
         """The means of p(x|z) for latents X `[N, latent]`, as `transform` gives them: `[N, n_features]`, X's units."""
-        check_is_fitted(self)
+        check_is_fitted(self, "vae_")
         X = check_array(X, dtype=FLOATS)
         if X.shape[1] != self._n_features_out:
             raise ValueError(
@@ -177,10 +178,10 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
         stand, and each call gives the same. So the rows' errors are alike, and `score` does not average them out. In
         expectation the estimate is a lower bound, which tightens as `num_samples` grows.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "vae_")
         num_samples = check_integer("SKLearnVAE", "num_samples", self.num_samples)
         X = self._validated(X)
-        density = batches.log_likelihood(self.vae_, self._scaled(X), num_samples, self.seed_).astype("float64")
+        density = batches.log_likelihood(self.vae_, scaled(self.scaler_, X), num_samples, self.seed_).astype("float64")
         if self.scaler_.scale_ is None:
             return density
         # log |dz/dx| = -sum log sigma_i, over what was observed.
@@ -197,7 +198,7 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
             n_samples: how many.
             random_state: an integer, a `numpy.random.RandomState`, or None for NumPy's generator.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "vae_")
         n_samples = check_integer("SKLearnVAE.sample", "n_samples", n_samples)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         return self._unscaled(self.vae_.generate(n_samples, seed=seed, sample=True))
@@ -209,10 +210,6 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
 
     def _validated(self, X, reset=False):
         return validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite="allow-nan")
-
-    def _scaled(self, X):
-        # In float64, where what is left of a large offset is still exact.
-        return self.scaler_.transform(X.astype("float64")).astype("float32")
 
     def _unscaled(self, x):
         return self.scaler_.inverse_transform(np.asarray(x, "float64"))
@@ -231,3 +228,8 @@ class SKLearnVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin
             adam = keras.optimizers.Adam(self.learning_rate)
             vae.compile(adam, jit_compile="auto" if steps >= STEPS_WORTH_XLA else False)
         return vae
+
+
+def scaled(scaler, X):
+    """X as a VAE is given it: standardised in float64, where what is left of a large offset is still exact."""
+    return scaler.transform(X.astype("float64")).astype("float32")

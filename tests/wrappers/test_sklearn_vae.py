@@ -353,6 +353,13 @@ def test_arguments_are_refused_in_fit(arguments, message):
         small(**defaults).set_params(**arguments).fit(X)
 
 
+def test_a_fit_that_fails_leaves_what_was_fitted():
+    estimator = copy.copy(fitted())
+    with pytest.raises(ValueError, match="expected `beta`"):
+        estimator.set_params(model=lambda X: None, latent_dim=8, units=(64, 64), beta=2.0).fit(2.0 * X)
+    np.testing.assert_array_equal(estimator.transform(X), fitted().transform(X))
+
+
 def test_latents_of_another_number_are_refused():
     with pytest.raises(ValueError, match="expected 2 latents a row, as `transform` gives them; received: 3"):
         fitted().inverse_transform(np.zeros((1, 3)))
