@@ -32,6 +32,8 @@ setup(
         # The viewer, which TensorFlow 2.21 no longer brings along, and whose package writes what it shows.
         "tensorboard": ["tensorboard>=2.18,<2.22", "matplotlib>=3.8"],
         "pictures": ["matplotlib>=3.8"],  # callbacks draw images without it, and with it sequences and vectors
+        # `keras_vae.wrappers`; 1.6 is the first whose `validate_data` and tags are public, 2 what may break them.
+        "sklearn": ["scikit-learn>=1.6,<2"],
         "examples": [
             "matplotlib>=3.8",  # draws the pictures
             "scikit-learn>=1.4",  # load_digits: real data that needs no download
@@ -56,7 +58,7 @@ setup(
             "pandas>=2.1",  # data frames, as people have their data
             "mpmath>=1.3",  # 50 digits, where float64 cancels too
             "matplotlib>=3.8",  # the quick start is tested whole
-            "scikit-learn>=1.4",  # likewise
+            "scikit-learn>=1.6,<2",  # likewise, and the referee of keras_vae.wrappers
             "tensorboard>=2.18,<2.22",  # what it serves of a log is what is tested
             "selenium>=4.20,<5",  # drives a browser through TensorBoard's pages
             "pillow>=10",  # reads the pictures back

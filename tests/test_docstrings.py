@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 from keras import layers, ops
 
 import keras_vae
+import keras_vae.wrappers
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -32,7 +33,7 @@ def sources():
 def public():
     """Every public class, and the functions of `keras_vae.evaluation`, by name."""
     found = {}
-    for module in (keras_vae, *(getattr(keras_vae, name) for name in keras_vae.__all__)):
+    for module in (keras_vae, *(getattr(keras_vae, name) for name in keras_vae.__all__), keras_vae.wrappers):
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             is_wanted = isinstance(value, type) or (module is keras_vae.evaluation and inspect.isfunction(value))

@@ -15,6 +15,7 @@ import keras
 import pytest
 
 import keras_vae
+import keras_vae.wrappers
 from keras_vae.backend import tfd
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -53,6 +54,7 @@ ARROWS = {
         *("vae", "pictures", "evaluation", "objectives", "layers", "engine", "data"),
         *("estimates", "backend", "checks", "compat"),
     },
+    "wrappers": {"vae", "evaluation", "objectives", "layers", "scales", "checks"},
 }
 
 # Where TensorFlow is named: files, or whole rooms.
@@ -112,6 +114,13 @@ def test_tensorflow_is_named_in_few_files():
     assert {str(path) for path in named if path.parts[0] not in KNOW_TENSORFLOW} <= KNOW_TENSORFLOW
 
 
+def test_scikit_learn_is_named_in_the_wrappers_alone():
+    """And no other room imports these: so `import keras_vae` needs no scikit-learn."""
+    optional = ("sklearn", "keras_vae.wrappers")
+    naming = {room_of(path) for path in sources() if any(name.startswith(optional) for name in imports(path))}
+    assert naming == {"wrappers"}
+
+
 def classes():
     """Every class of the library, those that are not public among them."""
     for path in sources():
@@ -148,10 +157,12 @@ def test_private_methods_of_other_packages_are_overridden_in_compat_alone():
         if cls.__module__ == "keras_vae.compat" or issubclass(cls, tfd.Distribution):
             continue
         others = [base for base in cls.__mro__ if not base.__module__.startswith("keras_vae")]
-        # What Python itself puts on an abstract or a named class is no one's.
+        # What Python itself puts on an abstract or a named class is no one's, nor what scikit-learn puts on a subclass.
         taken = {name for base in others for name in vars(base) if is_private(name)} - NAMED_TUPLE
         overridden = {
-            name for name in vars(cls) if is_private(name) and not name.startswith(("_abc_", "_tf_", "_fields"))
+            name
+            for name in vars(cls)
+            if is_private(name) and not name.startswith(("_abc_", "_tf_", "_fields", "_sklearn_"))
         }
         assert not taken & overridden, f"{cls.__module__}.{cls.__name__} overrides {taken & overridden}"
 
@@ -173,6 +184,7 @@ def test_files_are_short():
         keras_vae.ops,
         keras_vae.callbacks,
         keras_vae.evaluation,
+        keras_vae.wrappers,
     ],
 )
 def test_what_is_public_exists_and_is_documented(module):

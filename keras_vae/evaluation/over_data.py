@@ -100,14 +100,22 @@ def read(
             batch_size = pick(spec, vae.target).shape[0] or batch_size
         # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
         (seed,) = vae.seeds(seed, "importance")
-        reader = reader_of(vae, kind, draws_at_once(batch_size), of_reader or {})
+        reader = reader_of(vae, kind, draws_at_once(batch_size), of_reader)
         with reader.reading:
             reader.restart(num_samples, seed)
             return reader.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
 
-def reader_of(vae, kind, block, options):
-    """A VAE's reader of so many draws at once, which is made and compiled once: its engine keeps it."""
+def reader_of(vae, kind, block, options=None):
+    """A VAE's reader of so many draws at once, which is made and compiled once: its engine keeps it.
+
+    Args:
+        vae: the `VAE`.
+        kind: a subclass of `Reader`.
+        block: draws an example that go through the decoder at once.
+        options: arguments of that subclass beside these, a dictionary.
+    """
+    options = options or {}
     jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
     readers, key = vae.engine.readers, (kind, block, jit_compile, *options.items())
     with vae.engine.making_readers:
