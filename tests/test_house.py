@@ -41,8 +41,9 @@ ARROWS = {
     "signatures": {"evaluation", "objectives", "data", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version"},
+    "adapting": {"layers", "data", "checks"},
     "vae": {
-        *("trainer", "persistence", "evaluation", "engine", "priors", "objectives"),
+        *("adapting", "trainer", "persistence", "evaluation", "engine", "priors", "objectives"),
         *("layers", "data", "backend", "checks"),
     },
     "callbacks": {
