@@ -194,7 +194,7 @@ def start_dense(layer, moments):
 
     Each row of W is as large as Glorot's initialiser has it (Glorot & Bengio, "Understanding the difficulty of training
     deep feedforward neural networks", 2010). So it does not matter how often. The spread s is the standard deviation,
-    and at least a tenth of the largest distance from the mean, so that rare ones are not magnified.
+    and at least a tenth of the largest distance from the mean. So rare values are not magnified.
     """
     columns = moments.pooled((1,) * (moments.mean.ndim - 1) + (0,)).flat()
     kernel = np.asarray(layer.kernel).astype("float64")

@@ -109,7 +109,7 @@ class Joint(LikelihoodLayer):
 
     @property
     def counted_levels(self):
-        """Of how many levels each part must know how often they occur, by name."""
+        """How many levels each part must know the numbers of, by name."""
         return {name: layer.counted_levels for name, layer in self.likelihoods.items()}
 
     def start_at(self, moments):
