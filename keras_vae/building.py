@@ -32,7 +32,14 @@ class BuiltFromData(compat.Model):
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
         self.known = types.SimpleNamespace(
-            x_spec=None, x_dtypes=None, support=None, event_shape=None, reported=None, kl=None, late=()
+            x_spec=None,
+            x_dtypes=None,
+            support=None,
+            event_shape=None,
+            reported=None,
+            kl=None,
+            late=(),
+            is_adapted=False,
         )
 
     @property
@@ -77,6 +84,7 @@ class BuiltFromData(compat.Model):
             with self.distribute_strategy.scope():
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self._note_reported, x)
+                settle_normalizations(compat.layers_of(self))
         except Exception:
             vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
             raise
@@ -154,6 +162,19 @@ class BuiltFromData(compat.Model):
         """A seed for each purpose in `keras_vae.backend.STREAMS`: from an integer, or else the model's own next one."""
         seed = backend.stateless_seed(self.seed_generator if seed is None else seed)
         return [backend.seed_for(seed, purpose) for purpose in purposes]
+
+
+def settle_normalizations(layers):
+    """Makes the mean and variance of each `Normalization` anew.
+
+    They are no variables, and those made in a symbolic pass cannot be used outside of it.
+    """
+    for layer in layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            if layer.input_mean is None:
+                layer.finalize_state()
+            else:
+                layer.build(layer.get_build_config()["input_shape"])
 
 
 def takes_one(method):

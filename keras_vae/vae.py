@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.adapting import Adaptable
 from keras_vae.backend import tfd
 from keras_vae.checks import check_integer, check_seed
 from keras_vae.data import contract
@@ -21,7 +22,7 @@ from keras_vae.priors import Prior, StandardNormal
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(Inference, Persistent):
+class VAE(Adaptable, Inference, Persistent):
     """A variational autoencoder: an encoder that gives q(z|x), a decoder that gives p(x|z), and an objective.
 
         maximise E_q(z|x)[ log p(x|z) ] - KL(q(z|x) || p(z))

@@ -46,8 +46,9 @@ ARROWS = {
     "signatures": {"evaluation", "data", "estimates", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version"},
+    "adapting": {"layers", "data", "checks"},
     "vae": {
-        *("inference", "persistence", "noise", "engine", "priors", "objectives"),
+        *("adapting", "inference", "persistence", "noise", "engine", "priors", "objectives"),
         *("layers", "data", "estimates", "backend", "checks"),
     },
     "callbacks": {

@@ -11,6 +11,7 @@ from keras_vae.callbacks.not_finite import Replay
 from keras_vae.callbacks.views import likelihood_layer
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_flag, check_integer, is_number
+from keras_vae.engine import not_finite
 from keras_vae.evaluation import ACTIVE_ABOVE
 
 # A sigma, which approaches its floor smoothly, is at it within this factor.
@@ -48,6 +49,7 @@ class CollapseAlarm(Watching, keras.callbacks.Callback):
     """
 
     takes_blocks = True  # it need not see each batch
+    explains_not_finite = True  # so that `fit` need not
 
     def __init__(self, min_active=None, patience=3, max_kl=20.0, stop=False, examples=None):
         super().__init__()
@@ -178,8 +180,5 @@ ADVICE = {
         "Lower the learning rate or clip the gradient, Adam(1e-4, clipnorm=1.0); scale x to about one; and see that no "
         "large weight multiplies the likelihood."
     ),
-    "not finite": (
-        "Lower the learning rate or clip the gradient, Adam(1e-4, clipnorm=1.0); scale x to about one; raise a learned "
-        "sigma's floor. With fit(check_data=False), see that the data are finite and within the likelihood's support."
-    ),
+    "not finite": not_finite.ADVICE,
 }

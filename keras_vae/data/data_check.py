@@ -127,7 +127,7 @@ class DataCheck:
                     self._refuse(error)
             self._refuse(error_in(part.value, part.name, part.support, where))
         self._count_missing([part for part in parts if part.support is not None], where)
-        if self.is_training and not batch:
+        if self.is_training and not batch and not self.model.known.is_adapted:
             self._look_at_sizes(parts)
 
     def _look_at_sizes(self, parts):

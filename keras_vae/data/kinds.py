@@ -42,6 +42,11 @@ def num_batches(dataset):
     return count if count >= 0 else None
 
 
+def is_endless(dataset):
+    """Whether a dataset is known to have no end."""
+    return int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
+
+
 def first_element(dataset):
     """The first element of a dataset, or None if it has none."""
     return next(iter(dataset.take(1)), None)

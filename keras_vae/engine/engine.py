@@ -12,7 +12,7 @@ import numpy as np
 from keras_vae import backend, compat
 from keras_vae.data import contract, kinds
 from keras_vae.data.parts import pick
-from keras_vae.engine import random_state, replicas
+from keras_vae.engine import not_finite, random_state, replicas
 from keras_vae.engine.arrays import ArrayBlocks
 from keras_vae.engine.block_size import asks_for_batches, batches_per_block
 from keras_vae.engine.blocks import BlockFunction
@@ -210,18 +210,23 @@ class Engine:
 
     @contextlib.contextmanager
     def counting(self, given):
-        """Within, epochs of a known number of batches are counted, before any callback of the user's sees their end."""
+        """Within, epochs of a known number of batches are counted, before any callback of the user's sees their end.
+
+        And terms that are not finite are warned of, unless a callback of the user's explains them.
+        """
         callbacks = given.get("callbacks")
-        count = random_state.BatchCount(self, given.get("steps_per_epoch") or 0)
+        own = [random_state.BatchCount(self, given.get("steps_per_epoch") or 0)]
+        if not not_finite.is_explained(callbacks):
+            own.append(not_finite.NotFiniteWarning(self.model.objective.weights))
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.callbacks.insert(0, count)
+            callbacks.callbacks[:0] = own
         else:
-            given["callbacks"] = [count, *(keras.tree.flatten(callbacks) if callbacks is not None else ())]
+            given["callbacks"] = [*own, *(keras.tree.flatten(callbacks) if callbacks is not None else ())]
         try:
             yield
         finally:
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.callbacks.remove(count)
+                callbacks.callbacks[:] = [each for each in callbacks.callbacks if each not in own]
 
     # What callbacks may look at.
 

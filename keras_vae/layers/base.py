@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd
 from keras_vae.checks import check_event_shape
-from keras_vae.layers.likelihood_layer import LikelihoodLayer
+from keras_vae.layers.likelihood_layer import LikelihoodLayer, warn_of_start
 
 
 class DistributionLayer(LikelihoodLayer):
@@ -85,6 +86,33 @@ class DistributionLayer(LikelihoodLayer):
         shape = (-1, *self.event_shape)
         return [ops.reshape(part, shape) for part in ops.split(features, self.parameters_per_element, axis=-1)]
 
+    def features_of(self, parameters: list[np.ndarray]) -> np.ndarray:
+        """The features, flat or of one cell of the grid, that `parameters` makes these arrays of: its inverse."""
+        return np.concatenate([np.reshape(each, -1) for each in parameters])
+
+    def marginal(self, moments: Any) -> list[np.ndarray] | None:
+        """The parameters that fit data of these moments, which are what `distribution` takes.
+
+        None, the default, if that is not known: then `VAE.adapt` leaves the layer as it is.
+
+        Args:
+            moments: a `keras_vae.data.moments.Moments` of the event's shape; on a grid, of one cell, with axes of
+                size 1 in place of the grid's.
+        """
+        return None
+
+    def start_at(self, moments):
+        if self._dense is None:
+            return warn_of_start(self, "with projection=False its parameters are another layer's output")
+        shape = self.event_shape
+        if self._on_grid:
+            shape = tuple(1 if axis < self._grid_ndims else size for axis, size in enumerate(shape))
+        parameters = self.marginal(moments.pooled(shape) if self._on_grid else moments)
+        if parameters is None:
+            return super().start_at(moments)
+        self._dense.kernel.assign(np.zeros(self._dense.kernel.shape))
+        self._dense.bias.assign(self.features_of(parameters))
+
     def distribution(self, *parameters: Any) -> tfd.Distribution:
         """The distribution with these parameters, which `parameters` returns."""
         raise NotImplementedError(f"{type(self).__name__} must define `distribution`")
@@ -94,6 +122,7 @@ class DistributionLayer(LikelihoodLayer):
         # The event as seen on the features' grid: with a channel axis, which a grey image may lack.
         has_channels = len(features) == len(self.event_shape)
         grid, channels = (self.event_shape[:-1], self.event_shape[-1:]) if has_channels else (self.event_shape, ())
+        self._grid_ndims = len(grid)
         on_grid = self.units_on_grid(math.prod(channels))
         self._on_grid = on_grid is not None and bool(features) and features[:-1] == grid
         units = on_grid if self._on_grid else self.units()

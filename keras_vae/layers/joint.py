@@ -123,6 +123,15 @@ class Joint(LikelihoodLayer):
         """The shape of each part of one draw, by name."""
         return {name: layer.event_shape for name, layer in self.likelihoods.items()}
 
+    @property
+    def counted_levels(self):
+        """How many levels each part must know the numbers of, by name."""
+        return {name: layer.counted_levels for name, layer in self.likelihoods.items()}
+
+    def start_at(self, moments):
+        for name, layer in self.likelihoods.items():
+            layer.start_at(moments[name])
+
     def learned_values(self):
         """What the parts have learned, by part and name: `{"age_sigma": 0.3}`."""
         return {

@@ -1,5 +1,6 @@
 """The base classes of every layer that returns a distribution, which encoders and decoders end in."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -26,6 +27,18 @@ class LikelihoodLayer(keras.layers.Layer):
 
         decoder = keras.Sequential([layers.Dense(4), StandardCauchy()])
     """
+
+    counted_levels = 0  # of how many levels 0, 1, ... `start_at` must know how often each occurs
+
+    def start_at(self, moments: Any) -> None:
+        """Sets the weights so that the distribution is that of the data as a whole, whatever the features.
+
+        A layer that does not know how warns, and stays as it is.
+
+        Args:
+            moments: a `keras_vae.data.moments.Moments` of the event's shape, of the data.
+        """
+        warn_of_start(self, "it does not say which weights make it the distribution of the data as a whole")
 
     def learned_values(self) -> dict[str, Any]:
         """The values that training has learned and that do not depend on the features, by name: `{"sigma": 0.3}`, say.
@@ -103,6 +116,16 @@ class WrapperLayer(LikelihoodLayer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "likelihood": keras.saving.deserialize_keras_object(config["likelihood"])})
+
+
+def warn_of_start(layer, reason):
+    """Warns that a layer was not adapted to data."""
+    warnings.warn(
+        f"adapt: the layer {layer.name!r}, {type(layer).__name__}, stays as it is: {reason}. Scale x to about one, or "
+        "start the weights before it yourself.",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def check_likelihood(owner, layer):

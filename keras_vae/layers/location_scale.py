@@ -1,11 +1,15 @@
 """The base class of the location-scale layers: features give the location, and a `keras_vae.scales` object sigma."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import scales
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.fitted import FittedDistribution
+from keras_vae.layers.likelihood_layer import warn_of_start
+from keras_vae.layers.links import inverse_of
+from keras_vae.scales.base import shared_sigma
 
 
 class LocationScaleLayer(DistributionLayer):
@@ -68,6 +72,30 @@ class LocationScaleLayer(DistributionLayer):
     def with_scale(self, *parameters):
         """The distribution of a location `[B, *event]`, the family's other parameters, and log sigma, broadcastable."""
         return self.family(*parameters, event_ndims=len(self.event_shape))
+
+    def sigma_of(self, moments):
+        """The sigma of data of these moments, and its weight among elements that share one: two arrays."""
+        return moments.stddev, moments.count
+
+    def location_of(self, moments, sigma):
+        """The location, after the activation, and the family's other parameters, of data of these moments.
+
+        They are a list of arrays; `sigma` is what the scale starts at.
+        """
+        return [moments.mean]
+
+    def marginal(self, moments):
+        # A scale of its own may have a sigma for each element, even where a location is one for all of a grid.
+        is_own = self.scale.parameters_per_element == 0 and moments.elements is not None
+        sigma, features = self.scale.start_at(*self.sigma_of(moments.elements if is_own else moments))
+        sigma = shared_sigma(sigma, np.ones_like(sigma), moments.mean.shape)
+        location, *others = self.location_of(moments, sigma)
+        return [inverse_of(self.activation)(location), *others, *features]
+
+    def start_at(self, moments):
+        if inverse_of(self.activation) is None:
+            return warn_of_start(self, "the inverse of its activation is not known")
+        super().start_at(moments)
 
     def learned_values(self):
         """`{"sigma": ...}`, or its mean if there are several.

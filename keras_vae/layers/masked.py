@@ -79,6 +79,14 @@ class Masked(WrapperLayer):
             )
         super().__init__(likelihood, **kwargs)
 
+    @property
+    def counted_levels(self):
+        """Those of the layer within."""
+        return self.likelihood.counted_levels
+
+    def start_at(self, moments):
+        self.likelihood.start_at(moments)  # of what was observed
+
     def wrap(self, distribution):
         if not hasattr(distribution, "log_prob_of_observed"):
             raise ValueError(

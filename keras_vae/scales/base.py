@@ -47,6 +47,19 @@ class Scale(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `log_scale`")
 
+    def start_at(self, sigma: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Starts at the sigma of data, where it is learned.
+
+        Args:
+            sigma: of each element, of the event's shape, or with axes of size 1; 0 of an element that never varies.
+            weight: of each in the mean square of those that share one, of the same shape.
+
+        Returns:
+            The sigma that it starts at, of as many axes. And the features that give it, a list of arrays of the shape
+            of `sigma`, as many as `parameters_per_element`.
+        """
+        return sigma, [np.zeros_like(sigma)] * self.parameters_per_element
+
     def __repr__(self):
         return repr_of(self)
 
@@ -83,6 +96,11 @@ class LearnedScale(Scale):
     def bounded(self, raw):
         """Returns log sigma with sigma^2 = exp(raw) + floor^2, and at most what the loss ops hold exactly."""
         return 0.5 * ops.minimum(log_add_exp(raw, 2.0 * math.log(self.floor)), 2.0 * LARGEST_LOG_SCALE)
+
+    def raw_of(self, sigma):
+        """The `raw` that `bounded` makes log sigma of, for an array of sigmas; no nearer to the floor than 1%."""
+        square = np.square(np.clip(sigma, 1.01 * self.floor, math.exp(LARGEST_LOG_SCALE)))
+        return np.log(square - self.floor**2)
 
     def get_config(self):
         return {**super().get_config(), "floor": self.floor}
@@ -132,8 +150,25 @@ class FreeScale(LearnedScale):
     def log_scale(self, features=None):
         return self.bounded(ops.convert_to_tensor(self.raw))
 
+    def start_at(self, sigma, weight):
+        sigma = shared_sigma(sigma, weight, self.raw.shape)
+        self.raw.assign(np.reshape(self.raw_of(sigma), self.raw.shape))
+        return sigma, []
+
     def get_config(self):
         return {**super().get_config(), "initial": self.initial}
+
+
+def shared_sigma(sigma, weight, shape):
+    """The root mean square of what shares a sigma, in a scale of this shape: `()`, or an axis for each of the event's.
+
+    Of what never varies there is no sigma: it is 1.
+    """
+    shape = tuple(shape) or (1,) * sigma.ndim
+    axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    total = weight.sum(axis=axes, keepdims=True)
+    square = (weight * np.square(sigma)).sum(axis=axes, keepdims=True) / np.where(total > 0.0, total, 1.0)
+    return np.broadcast_to(np.sqrt(np.where(square > 0.0, square, 1.0)), shape)
 
 
 def kept_axes(event_shape, axis):

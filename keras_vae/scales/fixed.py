@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 
 from keras_vae.scales.base import Scale, check_sigma
 
@@ -31,6 +32,9 @@ class Fixed(Scale):
 
     def log_scale(self, features=None):
         return math.log(self.sigma)
+
+    def start_at(self, sigma, weight):
+        return np.full_like(sigma, self.sigma), []
 
     def get_config(self):
         return {**super().get_config(), "value": self.sigma}

@@ -1,10 +1,18 @@
 """The sigma that maximises the likelihood, in closed form."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.checks import check_fraction
-from keras_vae.scales.base import LARGEST_LOG_SCALE, LearnedScale, averaged_axes, check_same_shape, shape_along
+from keras_vae.scales.base import (
+    LARGEST_LOG_SCALE,
+    LearnedScale,
+    averaged_axes,
+    check_same_shape,
+    shape_along,
+    shared_sigma,
+)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -92,6 +100,14 @@ class Optimal(LearnedScale):
         weight = ops.convert_to_tensor(self.moving_weight)
         square = ops.convert_to_tensor(self.moving_square) / ops.where(weight > 0, weight, 1.0)
         return self.bounded(ops.log(ops.where(weight > 0, square, 1.0)))
+
+    def start_at(self, sigma, weight):
+        # As if all of the data had been one batch.
+        sigma = shared_sigma(sigma, weight, self.moving_square.shape)
+        share = np.full(self.moving_square.shape, 1.0 - self.momentum)
+        self.moving_weight.assign(share)
+        self.moving_square.assign(share * np.reshape(np.square(sigma), share.shape))
+        return sigma, []
 
     def get_config(self):
         return {**super().get_config(), "axis": self.axis, "momentum": self.momentum}

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_vae.scales.base import LearnedScale
+from keras_vae.scales.base import LearnedScale, shared_sigma
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -22,3 +22,7 @@ class PerElement(LearnedScale):
 
     def log_scale(self, features=None):
         return self.bounded(features)
+
+    def start_at(self, sigma, weight):
+        sigma = shared_sigma(sigma, weight, sigma.shape)
+        return sigma, [self.raw_of(sigma)]

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import scales
@@ -11,7 +12,7 @@ from keras_vae.checks import check_integer
 from keras_vae.data.support import levels_from_zero
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.elements import DependentElements
-from keras_vae.layers.families.discretized_logistic import default_floor, mean_and_variance
+from keras_vae.layers.families.discretized_logistic import default_floor, mean_and_variance, spread_of_levels
 from keras_vae.ops import discretized_logistic_nll
 from keras_vae.scales.base import check_sigma
 
@@ -198,6 +199,22 @@ class DiscretizedLogisticMixture(DistributionLayer):
             parts.append(ops.reshape(part, (*ops.shape(part)[:-1], self.components, size)))
             first += self.components * size
         return parts
+
+    def features_of(self, parameters):
+        parts = [np.reshape(each, (*each.shape[:-2], -1)) for each in parameters]  # a pixel's, one after another
+        return np.reshape(np.concatenate(parts, axis=-1), -1)
+
+    def marginal(self, moments):
+        # Components side by side, half of the variance between them: alike, they would stay alike.
+        places = np.linspace(-1.0, 1.0, self.components)[:, None] if self.components > 1 else np.zeros((1, 1))
+        between = 0.5 * moments.variance[..., None, :]
+        places = places * np.sqrt(between / max(np.mean(np.square(places)), 1e-9))
+        location = (moments.mean[..., None, :] + places) / (self.levels - 1)
+        within = moments.variance[..., None, :] - (between if self.components > 1 else 0.0)
+        sigma = np.broadcast_to(spread_of_levels(within, self.levels), location.shape)
+        pixels = location.shape[:-1]
+        logits, coefficients = np.zeros((*pixels, self.sizes[0])), np.zeros((*pixels, self.sizes[-1]))
+        return [logits, 2.0 * location - 1.0, self.scale.raw_of(sigma), coefficients]
 
     def distribution(self, logits, location, scale_features, raw_coefficients):
         return DiscretizedLogisticMixtureDistribution(

@@ -6,6 +6,7 @@ from keras_vae.backend import tfd
 from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.links import logit, share
 from keras_vae.ops import bernoulli_nll
 
 
@@ -51,6 +52,9 @@ class IndependentBernoulli(DistributionLayer):
     Raises:
         ValueError: `event_shape` holds anything but positive integers.
     """
+
+    def marginal(self, moments):
+        return [logit(share(moments))]
 
     def distribution(self, logits):
         return IndependentBernoulliDistribution(logits, event_ndims=len(self.event_shape))

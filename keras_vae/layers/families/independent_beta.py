@@ -1,15 +1,20 @@
 """The Beta distribution with independent elements: proportions strictly between 0 and 1."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd
 from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.links import NEAREST, inverse_softplus
 
 # The smallest concentration, approached smoothly: both at it, half of all draws are within 1e-6 of an end.
 FLOOR = 5e-2
+
+# The largest that data make it start at: a standard deviation of a thousandth.
+LARGEST = 1e6
 
 
 class IndependentBetaDistribution(IndependentDistribution):
@@ -67,6 +72,14 @@ class IndependentBeta(DistributionLayer):
     """
 
     parameters_per_element = 2
+
+    def marginal(self, moments):
+        # By moments: m = a / (a + b), and the variance is m (1 - m) / (a + b + 1).
+        mean = np.clip(moments.mean, 1e-6, 1.0 - 1e-6)
+        total = mean * (1.0 - mean) / np.maximum(moments.variance, 1e-12) - 1.0
+        total = np.where(moments.variance > 0.0, total, 2.0)  # what never varies has no spread to go by
+        concentrations = (total * mean, total * (1.0 - mean))
+        return [inverse_softplus(np.clip(each - FLOOR, NEAREST, LARGEST)) for each in concentrations]
 
     def distribution(self, *raw):
         return IndependentBetaDistribution(

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd
@@ -95,6 +96,15 @@ class IndependentCategorical(DistributionLayer):
         super().__init__(event_shape, projection=projection, **kwargs)
         self.levels = check_integer(type(self).__name__, "levels", levels, least=2)
         self.parameters_per_element = self.levels
+
+    @property
+    def counted_levels(self):
+        """How many levels there are."""
+        return self.levels
+
+    def marginal(self, moments):
+        counts = np.maximum(moments.levels, 0.5)  # what was never met may still come
+        return [np.log(counts) - np.log(counts.sum(axis=-1, keepdims=True))]
 
     def parameters(self, features):
         return [ops.reshape(features, (-1, *self.event_shape, self.levels))]

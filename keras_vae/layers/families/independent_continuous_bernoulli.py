@@ -1,12 +1,15 @@
 """The continuous Bernoulli with independent elements, the likelihood of grey levels between 0 and 1."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd
 from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.links import NEAREST
+from keras_vae.layers.location_scale import root
 from keras_vae.ops import continuous_bernoulli_nll
 from keras_vae.ops.continuous_bernoulli import mean_of, variance_of
 
@@ -72,6 +75,12 @@ class IndependentContinuousBernoulli(DistributionLayer):
     Raises:
         ValueError: `event_shape` holds anything but positive integers.
     """
+
+    def marginal(self, moments):
+        mean = np.clip(moments.mean, NEAREST, 1.0 - NEAREST)
+        # The mean is nearer to an end than 1 / |l| for no l.
+        steepest = np.full_like(mean, 1.0 / NEAREST)
+        return [np.asarray(root(lambda logits: mean_of(logits) - mean, -steepest, steepest, iterations=60))]
 
     def distribution(self, logits):
         return IndependentContinuousBernoulliDistribution(logits, event_ndims=len(self.event_shape))

@@ -61,3 +61,6 @@ class IndependentLaplace(LocationScaleLayer):
     """
 
     family = IndependentLaplaceDistribution
+
+    def sigma_of(self, moments):
+        return moments.stddev / math.sqrt(2.0), moments.count

@@ -65,3 +65,6 @@ class IndependentLogistic(LocationScaleLayer):
     """
 
     family = IndependentLogisticDistribution
+
+    def sigma_of(self, moments):
+        return moments.stddev * math.sqrt(3.0) / math.pi, moments.count

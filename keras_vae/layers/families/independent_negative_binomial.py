@@ -1,14 +1,21 @@
 """The negative binomial distribution with independent elements, for counts that scatter more than a Poisson's."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd, tfp
 from keras_vae.data.support import Support
 from keras_vae.layers.families.independent_poisson import COUNTS, LARGEST_LOG_RATE
 from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.links import rate
 from keras_vae.layers.location_scale import LocationScaleLayer
 from keras_vae.ops import negative_binomial_nll
+
+SMALLEST = 1e-12  # mean of counts by which to divide
+
+# The least that data make sigma start at: there a count of 1,000 scatters by half as much again as a Poisson's.
+LEAST_DISPERSION = 0.03
 
 
 class IndependentNegativeBinomialDistribution(IndependentDistribution):
@@ -52,6 +59,12 @@ class IndependentNegativeBinomialDistribution(IndependentDistribution):
         return ops.sqrt(self._variance())
 
 
+def dispersion(mean, variance):
+    """The sigma of counts of this mean and variance, (v - m) / m^2 = sigma^2; small where they scatter too little."""
+    square = (variance - mean) / np.square(np.maximum(mean, SMALLEST))
+    return np.where(mean > SMALLEST, np.sqrt(np.maximum(square, LEAST_DISPERSION**2)), 0.0)
+
+
 @keras.saving.register_keras_serializable("keras_vae")
 class IndependentNegativeBinomial(LocationScaleLayer):
     """A negative binomial distribution for each element: counts that scatter more than a Poisson's, as of genes.
@@ -80,6 +93,13 @@ class IndependentNegativeBinomial(LocationScaleLayer):
     """
 
     family = IndependentNegativeBinomialDistribution
+
+    def sigma_of(self, moments):
+        # By moments, of the variance m + sigma^2 m^2; larger counts tell more of it.
+        return dispersion(moments.mean, moments.variance), moments.count * np.square(moments.mean)
+
+    def location_of(self, moments, sigma):
+        return [np.log(rate(moments))]
 
     def with_scale(self, log_mean, *others):
         return super().with_scale(ops.minimum(log_mean, LARGEST_LOG_RATE), *others)

@@ -1,12 +1,14 @@
 """The Poisson distribution with independent elements, the likelihood of counts."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import tfd
 from keras_vae.data.support import Support
 from keras_vae.layers.base import DistributionLayer
 from keras_vae.layers.independent import IndependentDistribution
+from keras_vae.layers.links import rate
 from keras_vae.ops import poisson_nll
 
 COUNTS = "counts: whole numbers from 0 on"
@@ -55,6 +57,9 @@ class IndependentPoisson(DistributionLayer):
     Raises:
         ValueError: `event_shape` holds anything but positive integers.
     """
+
+    def marginal(self, moments):
+        return [np.log(rate(moments))]
 
     def distribution(self, log_rate):
         return IndependentPoissonDistribution(

@@ -94,6 +94,14 @@ class IndependentStudentT(LocationScaleLayer):
             self.raw_df = self.add_weight(shape=(), initializer="zeros", autocast=False, name="raw_df")
         super().build(input_shape)
 
+    def sigma_of(self, moments):
+        if self.df is None:
+            self.raw_df.assign(0.0)
+            df = INITIAL_DF
+        else:
+            df = max(self.df, 3.0)  # with fewer, moments say little: of infinite variance, or nearly so
+        return moments.stddev * math.sqrt((df - 2.0) / df), moments.count
+
     def df_value(self):
         """The nu that was given, or the tensor that is learned, 1 + 9 exp(raw)."""
         if self.df is not None:

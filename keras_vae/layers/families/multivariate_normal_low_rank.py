@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import backend
@@ -16,6 +17,8 @@ from keras_vae.ops import gaussian_kl, gaussian_nll
 from keras_vae.ops.least_squares import orthogonal, residual
 from keras_vae.ops.noise import standard_normal_rows
 from keras_vae.ops.triangular import bounded
+
+FIRST_FACTORS = 1e-2  # how large, in units of sigma, factors are that start at data which have shown none
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -170,6 +173,13 @@ class MultivariateNormalLowRank(LocationScaleLayer):
         super().__init__(event_shape, scale=scale, activation=activation, projection=projection, **kwargs)
         self.rank = check_integer("MultivariateNormalLowRank", "rank", rank)
         self.extra_parameters_per_element = self.rank
+
+    def location_of(self, moments, sigma):
+        # Small, in units of sigma, and no two alike: at 0 all slopes of the factors are 0.
+        shape = np.broadcast_shapes(moments.mean.shape, sigma.shape)
+        directions = np.random.default_rng(0).normal(size=(self.rank, *shape))
+        columns = FIRST_FACTORS * sigma * directions
+        return [moments.mean, *(np.broadcast_to(each, moments.mean.shape) for each in columns)]
 
     def with_scale(self, location, *others):
         *columns, log_scale = others

@@ -1,6 +1,7 @@
 """The Gaussian of full covariance: a posterior, or a likelihood, whose elements are correlated."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import scales
@@ -137,6 +138,14 @@ class MultivariateNormalTriL(DistributionLayer):
         """The means `[B, D]`, and L with raw log-variances on its diagonal, `[B, D, D]`."""
         loc, triangle = ops.split(features, [self.event_shape[0]], axis=-1)
         return loc, tfp.math.fill_triangular(triangle)
+
+    def features_of(self, parameters):
+        loc, raw = parameters
+        return np.concatenate([loc, np.asarray(tfp.math.fill_triangular_inverse(raw))])
+
+    def marginal(self, moments):
+        _, (raw,) = self.scale.start_at(moments.stddev, moments.count)
+        return [moments.mean, np.diag(raw)]
 
     def distribution(self, loc, raw):
         log_sigma = self.scale.log_scale(ops.diagonal(raw, axis1=-2, axis2=-1))

@@ -3,14 +3,18 @@
 from dataclasses import replace
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import compat
 from keras_vae.backend import tfd, tfp
 from keras_vae.layers.families.independent_negative_binomial import (
+    LEAST_DISPERSION,
     IndependentNegativeBinomial,
     IndependentNegativeBinomialDistribution,
+    dispersion,
 )
+from keras_vae.layers.links import logit, rate
 
 
 class ZeroInflatedNegativeBinomialDistribution(IndependentNegativeBinomialDistribution):
@@ -64,6 +68,28 @@ class ZeroInflatedNegativeBinomialDistribution(IndependentNegativeBinomialDistri
         return ops.sqrt(self._variance())
 
 
+# How small, and how large, a share of missed counts data make the layer start at.
+LEAST_MISSED, MOST_MISSED = 0.01, 0.99
+
+
+def missed_share(moments, sigma_of):
+    """The pi at which zeros are as frequent as in data: pi + (1 - pi) NB(0; m / (1 - pi), sigma), by bisection.
+
+    Args:
+        moments: of the data; m is their mean.
+        sigma_of: a function of pi to sigma.
+    """
+    zeros = moments.zeros / np.maximum(moments.count, 1.0)
+    low, high = np.full_like(zeros, LEAST_MISSED), np.clip(zeros, LEAST_MISSED, MOST_MISSED)
+    for _ in range(60):
+        missed = 0.5 * (low + high)
+        square = np.square(np.maximum(sigma_of(missed), LEAST_DISPERSION))
+        counted_zero = np.exp(-np.log1p(square * moments.mean / (1.0 - missed)) / square)
+        is_below = missed + (1.0 - missed) * counted_zero < zeros
+        low, high = np.where(is_below, missed, low), np.where(is_below, high, missed)
+    return 0.5 * (low + high)
+
+
 @keras.saving.register_keras_serializable("keras_vae")
 class ZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
     """A negative binomial distribution with extra zeros: counts of which some were missed, as by a sequencer.
@@ -88,3 +114,15 @@ class ZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
 
     family = ZeroInflatedNegativeBinomialDistribution
     extra_parameters_per_element = 1
+
+    def sigma_of(self, moments):
+        # Mean, variance and share of zeros of the whole give pi, and with it mean and variance of what was counted.
+        def of_counts(missed):
+            mean = moments.mean / (1.0 - missed)
+            return dispersion(mean, moments.variance / (1.0 - missed) - missed * np.square(mean))
+
+        return of_counts(missed_share(moments, of_counts)), moments.count * np.square(moments.mean)
+
+    def location_of(self, moments, sigma):
+        missed = missed_share(moments, lambda missed: sigma)
+        return [np.log(rate(moments) / (1.0 - missed)), logit(missed)]
