@@ -1,7 +1,8 @@
 """What a model learns of x before it is trained: shapes and dtypes, what can be scored, and that its parts fit."""
 
+import dataclasses
 import inspect
-import types
+from typing import Any
 
 import keras
 from keras import ops
@@ -15,6 +16,29 @@ from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import ForwardPass
 from keras_vae.objectives.forward_pass import OF_PARTS
 from keras_vae.objectives.kl import has_closed_form
+
+
+@dataclasses.dataclass
+class Known:
+    """What a model knows of x, where Keras neither tracks it nor puts its own dictionaries in place.
+
+    Attributes:
+        x_spec, x_dtypes: shapes and dtypes of x, in its structure.
+        support, event_shape: of what is scored.
+        reported: names of what is reported beside the objective's terms.
+        kl: how the KL is found, in words.
+        late: the numbers of the layers that are not built by x alone.
+        is_adapted: whether the model was started at the data's moments.
+    """
+
+    x_spec: Any = None
+    x_dtypes: Any = None
+    support: Any = None
+    event_shape: Any = None
+    reported: list | None = None
+    kl: str | None = None
+    late: tuple = ()
+    is_adapted: bool = False
 
 
 class BuiltFromData(compat.Model):
@@ -31,16 +55,7 @@ class BuiltFromData(compat.Model):
         super().__init__(autocast=False, **kwargs)
         self.target = target
         # Where Keras does not track them, nor puts its own dictionaries in place.
-        self.known = types.SimpleNamespace(
-            x_spec=None,
-            x_dtypes=None,
-            support=None,
-            event_shape=None,
-            reported=None,
-            kl=None,
-            late=(),
-            is_adapted=False,
-        )
+        self.known = Known()
 
     @property
     def x_spec(self):
@@ -86,7 +101,7 @@ class BuiltFromData(compat.Model):
                 compat.symbolically(self._note_reported, x)
                 settle_normalizations(compat.layers_of(self))
         except Exception:
-            vars(self.known).update(dict.fromkeys(vars(self.known)))  # of x that does not fit nothing is known
+            self.known = Known()  # of x that does not fit nothing is known
             raise
         self.known.late = tuple(index for index, layer in enumerate(self.layers) if not layer.built)
         self.built = True

@@ -93,6 +93,7 @@ class Persistent(keras.Model):
         - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
         - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
         - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
+          Where elements are independent, `log_prob_of_elements`, `[B, *event]`, too.
 
         The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
         (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import keras
 
 from keras_vae import backend
-from keras_vae.data.parts import pick
+from keras_vae.data.parts import asked_for, pick
 from keras_vae.estimates import centre, point_estimate, probabilities_of
 from keras_vae.evaluation.log_likelihood import draws_for, importance_sampled
+from keras_vae.layers.elements import DependentElements, log_prob_of_elements
 
 
 class Signature(NamedTuple):
@@ -38,7 +39,8 @@ def signatures(vae):
     - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
     - `generate(num, seed)`: `num` draws of z from the prior: each a `sample` of p(x|z), and its `mean`.
     - `score(x, num_samples, seed)`: `elbo`, `nll` and `kl`, as `evaluate` has them an example, and `log_likelihood` by
-      `num_samples` importance samples; `[B]`, nats.
+      `num_samples` importance samples; `[B]`, nats. And `log_prob_of_elements`, `[B, *event]`, whose sum is `-nll`,
+      where the likelihood is of independent elements.
 
     Of categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
     in place of `mean` and `stddev`. All three have the `probabilities`, `[B, *event, levels]`, beside it.
@@ -47,18 +49,19 @@ def signatures(vae):
     output that is an x is one a part: `mean_age`, `mean_image`, `probabilities_kind`.
     """
     x, seed = inputs_of(vae), scalar("seed", "int64")
+    seen = seen_of(vae, x)
     z = keras.KerasTensor((None, *vae.prior.latent_shape), dtype=vae.dtype_scored, name="z")
 
     def reconstruct(*parts):
-        likelihood = vae.decode(centre(vae.encode(structured(vae, parts))))
+        likelihood = vae.decode(centre(vae.encode(structured(vae, parts, seen))))
         return {**named("reconstruction", point_estimate(likelihood)), **probabilities(likelihood)}
 
     def encode_mean(*parts):
-        return moments_of(vae.encode(structured(vae, parts)))
+        return moments_of(vae.encode(structured(vae, parts, seen)))
 
     def encode(*parts_and_seed):
         *parts, seed = parts_and_seed
-        posterior = vae.encode(structured(vae, parts))
+        posterior = vae.encode(structured(vae, parts, seen))
         sample = posterior.sample(seed=backend.seed_for(backend.stateless_seed(seed), "posterior"))
         return {**moments_of(posterior), "sample": sample}
 
@@ -80,12 +83,13 @@ def signatures(vae):
         num_samples, seed = backend.at_least(1, "num_samples", num_samples), backend.seed_for(seed, "importance")
         block = draws_for(draw.x, num_samples)
         log_likelihood = importance_sampled(vae, draw.x, draw.posterior, num_samples, seed, block)
-        return {**terms, "elbo": vae.objective.elbo(terms), "log_likelihood": log_likelihood}
+        scores = {**terms, "elbo": vae.objective.elbo(terms), "log_likelihood": log_likelihood}
+        return {**scores, **elements_of(draw.likelihood, draw.x)}
 
     return {
-        "reconstruct": Signature(reconstruct, x),
-        "encode_mean": Signature(encode_mean, x),
-        "encode": Signature(encode, [*x, seed]),
+        "reconstruct": Signature(reconstruct, seen),
+        "encode_mean": Signature(encode_mean, seen),
+        "encode": Signature(encode, [*seen, seed]),
         "decode": Signature(decode, [z]),
         "generate": Signature(generate, [scalar("num", "int32"), seed]),
         "score": Signature(score, [*x, scalar("num_samples", "int32"), seed]),
@@ -153,9 +157,28 @@ def names_of(x, given):
     return names
 
 
-def structured(vae, parts):
-    """The parts as the x that the encoder takes."""
+def seen_of(vae, inputs):
+    """Those of the parts of x, flat, that the encoder sees: of a denoising VAE not the clean one, which is scored."""
+    asked = asked_for(vae.encoder, vae.x_spec)
+    parts = zip(keras.tree.flatten(vae.x_spec), inputs, strict=True)
+    ids = {id(part) for part in keras.tree.flatten(asked)}
+    return [each for part, each in parts if id(part) in ids]
+
+
+def structured(vae, parts, inputs=None):
+    """The parts as an x: of all its parts, or of some `inputs` of `seen_of`, by name."""
+    if inputs is not None and len(inputs) < len(keras.tree.flatten(vae.x_spec)):
+        return keras.tree.pack_sequence_as(asked_for(vae.encoder, vae.x_spec), list(parts))
     return keras.tree.pack_sequence_as(vae.x_spec, list(parts))
+
+
+def elements_of(likelihood, x):
+    """How likely each element is, by the mean over the draws, as an output; none where they are not independent."""
+    try:
+        found = log_prob_of_elements(likelihood, x)
+    except DependentElements:
+        return {}
+    return named("log_prob_of_elements", keras.tree.map_structure(lambda each: keras.ops.mean(each, axis=0), found))
 
 
 def named(name, value):

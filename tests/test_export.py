@@ -71,6 +71,19 @@ def gaussian(tmp_path_factory):
 # The signatures.
 
 
+def test_a_denoising_vae_is_served_what_its_encoder_sees(tmp_path):
+    """The clean x is scored, and asked for by `score` alone."""
+    noisy = keras.Input((8, 8, 1), name="noisy")
+    encoder = keras.Model({"noisy": noisy}, IndependentNormal(2)(layers.Flatten()(noisy)))
+    vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal((8, 8, 1))]), target="clean", seed=0)
+    served = exported(built(vae, {"noisy": X, "clean": X}), tmp_path)
+    assert list(served["encode"].specs) == ["noisy", "seed"] and list(served["reconstruct"].specs) == ["noisy"]
+    np.testing.assert_allclose(
+        served["reconstruct"](noisy=X)["reconstruction"], vae.reconstruct({"noisy": X}), rtol=1e-4, atol=1e-5
+    )
+    assert served["score"](noisy=X, clean=X, num_samples=2, seed=0)["nll"].shape == (20,)
+
+
 def test_every_signature_is_what_keras_computes(gaussian):
     vae, served = gaussian[0], loaded_from(gaussian[1])
     assert set(served) == {"serving_default", "reconstruct", "encode", "decode", "generate", "score"}
@@ -89,7 +102,11 @@ def test_every_signature_is_what_keras_computes(gaussian):
     np.testing.assert_allclose(found["mean"], vae.generate(6, seed=3), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["sample"], vae.generate(6, seed=3, sample=True), rtol=1e-4, atol=1e-5)
     found = served["score"](x=X, num_samples=50, seed=0)
-    assert set(found) == {"elbo", "nll", "kl", "log_likelihood"} and found["elbo"].shape == (20,)
+    assert set(found) == {"elbo", "nll", "kl", "log_likelihood", "log_prob_of_elements"} and found["elbo"].shape == (
+        20,
+    )
+    assert found["log_prob_of_elements"].shape == X.shape
+    np.testing.assert_allclose(found["log_prob_of_elements"].sum(axis=(1, 2, 3)), -found["nll"], rtol=1e-5)
     np.testing.assert_allclose(found["kl"], posterior.kl_divergence(vae.prior()), rtol=1e-4)
     np.testing.assert_allclose(found["elbo"], -found["nll"] - found["kl"], rtol=1e-6)
 

@@ -43,7 +43,7 @@ ARROWS = {
     "noise": {"backend"},
     "trainer": {"compiling", "building", "engine", "data", "checks", "compat"},
     "inference": {"trainer", "evaluation"},
-    "signatures": {"evaluation", "data", "estimates", "backend"},
+    "signatures": {"evaluation", "layers", "data", "estimates", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version"},
     "adapting": {"layers", "data", "checks"},

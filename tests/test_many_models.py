@@ -5,8 +5,11 @@ import logging
 import weakref
 
 import keras
+import pytest
 import tensorflow as tf
 from small import digits, gaussian_vae
+
+import keras_vae
 
 X = digits()[:40]
 
@@ -44,3 +47,66 @@ def test_models_leave_nothing_and_tensorflow_warns_of_nothing(caplog):
     gc.collect()
     assert [each for each in models if each() is not None] == []
     assert "retracing" not in caplog.text
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return (X[10 * index : 10 * index + 10],)
+
+
+def batches():
+    return tf.data.Dataset.from_tensor_slices(X).batch(10)
+
+
+USES = {
+    "arrays": lambda vae, folder: vae.fit(X, verbose=0),
+    "arrays in order": lambda vae, folder: vae.fit(X, shuffle=False, verbose=0),
+    "data sets": lambda vae, folder: (
+        vae.fit(batches(), validation_data=batches(), verbose=0),
+        vae.evaluate(batches(), verbose=0),
+    ),
+    "generator": lambda vae, folder: vae.fit((X[:8] for _ in range(4)), verbose=0),
+    "PyDataset": lambda vae, folder: vae.fit(Batches(), shuffle=False, verbose=0),
+    "frames": lambda vae, folder: vae.fit(X.tolist(), validation_split=0.5, verbose=0),
+    "callbacks": lambda vae, folder: vae.fit(
+        X,
+        validation_data=X[:8],
+        verbose=0,
+        callbacks=[
+            keras_vae.callbacks.TensorBoard(str(folder / "logs")),
+            keras_vae.callbacks.CollapseAlarm(),
+            keras_vae.callbacks.Gallery(str(folder / "pictures")),
+            keras.callbacks.ModelCheckpoint(str(folder / "vae.keras")),
+        ],
+    ),
+    "questions": lambda vae, folder: (
+        vae.adapt(X),
+        vae.fit(X, verbose=0),
+        vae.transform(X, verbose=0),
+        vae.log_likelihood(batches(), num_samples=3, verbose=0),
+        vae.log_prob_of_elements(X, num_samples=3, verbose=0),
+    ),
+    "export": lambda vae, folder: (vae.fit(X, verbose=0), vae.export(folder / "served", verbose=False)),
+    "run eagerly": lambda vae, folder: (
+        vae.compile("sgd", run_eagerly=True),
+        vae.fit(X[:4], validation_data=batches(), verbose=0),
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_model_is_freed_whatever_it_was_fitted_to(use, tmp_path):
+    """Of three models, one after another, none stays."""
+    models = []
+    for seed in range(3):
+        vae = gaussian_vae(seed=seed, units=4)
+        vae.compile("sgd", jit_compile=False)
+        USES[use](vae, tmp_path / str(seed))
+        models.append(weakref.ref(vae))
+        del vae
+    keras.backend.clear_session()
+    gc.collect()
+    assert [each for each in models if each() is not None] == []

@@ -217,7 +217,7 @@ class Engine:
         callbacks = given.get("callbacks")
         own = [random_state.BatchCount(self, given.get("steps_per_epoch") or 0)]
         if not not_finite.is_explained(callbacks):
-            own.append(not_finite.NotFiniteWarning(self.model.objective.weights))
+            own.append(not_finite.NotFiniteWarning(self.model.objective.term_weights))
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.callbacks[:0] = own
         else:
