@@ -13,7 +13,7 @@ from keras_vae.layers.links import NEAREST, inverse_softplus
 # The smallest concentration, approached smoothly: both at it, half of all draws are within 1e-6 of an end.
 FLOOR = 5e-2
 
-# The largest that data make it start at: a standard deviation of a thousandth.
+# The largest that data make it start at: a standard deviation below a thousandth.
 LARGEST = 1e6
 
 

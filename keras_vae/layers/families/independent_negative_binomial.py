@@ -14,7 +14,7 @@ from keras_vae.ops import negative_binomial_nll
 
 SMALLEST = 1e-12  # mean of counts by which to divide
 
-# The least that data make sigma start at: there a count of 1,000 scatters by half as much again as a Poisson's.
+# The least that data make sigma start at: there a count of 1,000 has twice a Poisson's variance, nearly.
 LEAST_DISPERSION = 0.03
 
 
