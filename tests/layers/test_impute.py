@@ -122,8 +122,8 @@ def test_a_vae_of_padded_sequences_trains_comes_back_and_is_exported(name, jit_c
     vae = keras_vae.VAE(encoder_of(name, 6), decoder, seed=0)
     vae.compile(keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
     x = padded()
-    losses = vae.fit(x, epochs=12, batch_size=4, verbose=0).history["loss"]
-    assert losses[-1] < losses[0]
+    losses = vae.fit(x, epochs=100, batch_size=4, verbose=0).history["loss"]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0  # nats, of about 10
     assert vae.compilation.startswith("one XLA program") is jit_compile
     eager = vae.encoder(x).mean().numpy()
     np.testing.assert_allclose(vae.encode(x).mean(), eager, atol=1e-6)
