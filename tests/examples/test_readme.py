@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.datasets import load_wine
 
 import keras_vae
 
@@ -37,6 +38,7 @@ def test_a_table_of_mixed_columns_with_holes():
     table = {"age": rng.normal(size=(64, 1)), "smokes": rng.integers(0, 2, (64, 1)), "blood_with_nan": blood}
     names = {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, **table}
     exec(block, names)
+    assert np.isfinite(names["filled"]["blood"]).all() and len(names["draws"]) == 5
     filled = names["vae"].reconstruct({"age": table["age"], "smokes": table["smokes"], "blood": blood})
     assert np.isfinite(filled["blood"]).all()
 
@@ -77,3 +79,38 @@ def test_a_vae_inside_a_larger_model():
     assert {"loss", "nll", "kl"} <= set(metrics)
     # Of ten classes, the cross-entropy of a head that knows nothing yet, beside the terms.
     assert metrics["loss"] > metrics["nll"] + metrics["kl"] + 1.0
+
+
+def test_a_table_in_its_own_units_and_what_comes_out():
+    adapting, asking = (block for block in blocks() if "wine" in block)
+    names = {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, "wine": load_wine().data}
+    exec(adapting, names)
+    history = names["vae"].history.history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+    exec(asking, names)
+
+
+def test_denoising():
+    (block,) = (block for block in blocks() if 'name="noisy"' in block)
+    clean = np.random.default_rng(0).normal(size=(64, 13)).astype("float32")
+    exec(block, {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, "clean": clean, "noisy": clean + 0.1})
+
+
+def test_a_callback_that_sets_beta():
+    (block,) = (block for block in blocks() if "def raise_beta" in block)
+    x = np.random.default_rng(0).normal(size=(64, 13)).astype("float32")
+    encoder = keras.Sequential([keras_vae.layers.IndependentNormal(2)])
+    vae = keras_vae.VAE(encoder, keras.Sequential([keras_vae.layers.IndependentNormal(13)]))
+    vae.compile("adam")
+    exec(block, {"keras": keras, "vae": vae, "x": x})
+    found = vae.history.history
+    weight = (np.array(found["loss"]) - found["nll"]) / found["kl"]
+    np.testing.assert_allclose(weight, np.minimum(1.0, np.arange(20) / 10), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_grid_search():
+    (block,) = (block for block in blocks() if "GridSearchCV" in block)
+    names = {"x": load_wine().data}
+    exec(block, names)
+    assert names["search"].transform(names["x"]).shape[1] in (2, 4)
