@@ -166,6 +166,11 @@ class BuiltFromData(compat.Model):
 
     def seen_of(self, x):
         """What the encoder sees of x: tensors, of which the scored part has the dtype in which it is scored."""
+        if kinds.is_stream(x):
+            raise ValueError(
+                f"Expected x to be arrays, all of which pass at once; received a {type(x).__name__}. Of data batch by "
+                "batch there are vae.transform(x), the posterior's means, and vae.predict(x)['reconstruction']."
+            )
         x = as_tensors(x, self.target)
         if not self.built and backend.runs_eagerly() and (spec := kinds.spec_of(x)) is not None:
             self.build_for(spec)

@@ -14,6 +14,11 @@ def is_dataset(data):
     return isinstance(data, tf.data.Dataset)
 
 
+def is_stream(data):
+    """Whether `data` gives batches one after another: a data set, a `PyDataset`, a generator."""
+    return is_dataset(data) or isinstance(data, (keras.utils.PyDataset, types.GeneratorType))
+
+
 def holds_arrays(data):
     """Whether `data` is one or more arrays: NumPy's, a tensor, a data frame."""
     leaves = keras.tree.flatten(data)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_vae.data.sparse_rows import SparseRows
 from keras_vae.engine.arrays import as_tensor, is_mapped
+from keras_vae.engine.arrays import rows_of as rows_of_source
 from keras_vae.engine.orders import order_of
 
 
@@ -66,9 +67,9 @@ def held(arrays):
     def of_array(array):
         """The tensors of an array, and a function of these and of numbers to its rows."""
         if isinstance(array, SparseRows):
-            shape = array.shape
+            options = array.shape, array.stays_sparse
             parts = (array.values, array.columns, array.splits)
-            return parts, lambda tensors, numbers: SparseRows(*tensors, shape).gather(numbers)
+            return parts, lambda tensors, numbers: rows_of_source(SparseRows(*tensors, *options), numbers)
         if is_mapped(array):
             this, spec = weakref.ref(array), (array.shape[1:], as_tensor(array[:1]).dtype)
 

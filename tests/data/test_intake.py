@@ -91,6 +91,15 @@ def test_every_kind_trains_scores_and_encodes_as_its_array(kind, expected, tmp_p
     assert len(vae.fit(x, validation_data=x, verbose=0).history["val_loss"]) == 1
 
 
+@pytest.mark.parametrize("kind", ["csr", "mapped", "frame"])
+def test_run_eagerly_it_is_the_same(kind, expected, tmp_path):
+    """There arrays are a data set, as they are for several devices."""
+    vae = table_vae()
+    vae.compile("adam", run_eagerly=True)
+    options = {**OPTIONS, "epochs": 1}
+    np.testing.assert_allclose(vae.fit(KINDS[kind](X, tmp_path), **options).history["loss"], expected[0][:1], rtol=1e-5)
+
+
 def test_a_dictionary_of_series_and_frames():
     frame = pd.DataFrame({"age": X[:, 0], "a": X[:, 1], "b": X[:, 2]})
     inputs = {"age": keras.Input((1,), name="age"), "blood": keras.Input((2,), name="blood")}
@@ -330,6 +339,15 @@ def test_one_image_without_a_batch_axis_is_met_by_the_words_of_fit(is_built):
     with pytest.raises(ValueError, match=r"decoder's event shape, \(8, 8, 1\); .*Are these single examples\?"):
         vae.encode(image)
     vae.encode(image[None])
+
+
+def test_a_stream_is_asked_for_its_latents_by_transform():
+    vae = table_vae()
+    vae.fit(X, verbose=0)
+    for ask in (vae.encode, vae.reconstruct):
+        for stream in (tf.data.Dataset.from_tensor_slices(X).batch(10), (x for x in X)):
+            with pytest.raises(ValueError, match=r"Expected x to be arrays.*vae\.transform\(x\)"):
+                ask(stream)
 
 
 def test_class_weights_are_weights_of_examples():

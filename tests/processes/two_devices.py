@@ -5,10 +5,13 @@ A run on two replicas must be the run on one device: loss curve, metrics, weight
 
 import contextlib
 import functools
+import gc
+import weakref
 
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 from keras import layers, optimizers
 from replicas import WEIGHTS, X, assert_two_train_as_one, fitted, made
@@ -366,11 +369,44 @@ def test_what_two_replicas_give_is_what_one_device_gives(jit_compile):
     one, two = assert_two_train_as_one(jit_compile=jit_compile, metrics=["mse"])
     for result in (
         lambda vae: vae.predict(X, batch_size=16, verbose=0)["nll"],
+        lambda vae: vae.predict(X, batch_size=16, verbose=0)["reconstruction"],
+        lambda vae: vae.transform(X, batch_size=16, verbose=0),
+        lambda vae: vae.log_prob_of_elements(X, num_samples=5, batch_size=16, verbose=0, seed=0),
         lambda vae: vae.log_likelihood(X, num_samples=50, batch_size=16, verbose=0, seed=0),
         lambda vae: vae.generate(3, seed=0),
         lambda vae: vae.reconstruct(X, sample=True, seed=0),
     ):
         np.testing.assert_allclose(result(two), result(one), rtol=1e-4, atol=1e-5)
+
+
+def test_models_on_two_replicas_are_freed():
+    models = []
+    for _ in range(2):
+        vae = made(2, jit_compile=False)
+        vae.fit(X, validation_data=X, batch_size=16, verbose=0)
+        models.append(weakref.ref(vae))
+        del vae
+    keras.backend.clear_session()
+    gc.collect()
+    assert [each for each in models if each() is not None] == []
+
+
+@pytest.mark.parametrize("kind", ["sparse", pytest.param("mapped", marks=pytest.mark.slow)])
+def test_sparse_and_mapped_rows_reach_two_replicas(kind, tmp_path):
+    flat = X.reshape(33, 64)
+    np.save(tmp_path / "x.npy", flat)
+    x = scipy.sparse.csr_array(flat) if kind == "sparse" else np.load(tmp_path / "x.npy", mmap_mode="r")
+
+    def curve(replicas, x):
+        vae = made(replicas, build=lambda: gaussian_vae((64,)), jit_compile=False)
+        vae.adapt(x)
+        return vae.fit(x, batch_size=16, epochs=2, shuffle=False, verbose=0).history["loss"], vae.transform(
+            x, verbose=0
+        )
+
+    (expected, means), (found, means_of_two) = curve(1, flat), curve(2, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(means_of_two, means, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
