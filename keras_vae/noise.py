@@ -1,10 +1,9 @@
-"""Where the noise of a pass comes from: training's own stream, one that each evaluation begins anew, and `predict`'s.
+"""Where the noise of a pass comes from: training's own stream, and one that each evaluation or prediction begins anew.
 
-    fit            seed, 0, 1, 2, ...      goes on, and a file keeps where it is
-    evaluate       key of it, 0, 1, ...    from the beginning at each call: the same data, the same numbers
-    predict        another, 0, 1, ...      likewise
+    fit                  seed, 0, 1, 2, ...      goes on, and a file keeps where it is
+    evaluate, predict    key of it, 0, 1, ...    from the beginning at each call: the same data, the same numbers
 
-So what is evaluated changes nothing in what is learned.
+So what is evaluated changes nothing in what is learned, and `predict` gives the terms that `evaluate` averages.
 """
 
 import contextlib
@@ -21,10 +20,11 @@ class Noise:
     """The seeds of a model's passes.
 
     Args:
-        training: the `SeedGenerator` of training, from whose first number the others' are made.
+        training: the `SeedGenerator` of training, from whose first number the others' is made.
 
     Attributes:
-        evaluation, prediction: the `SeedGenerator`s of the others; a model must hold them as its own attributes, too.
+        evaluation, prediction: the `SeedGenerator`s of the others, each with a place of its own; a model must hold them
+            as its own attributes, too.
         predicting: held by a thread from the beginning to the end of a `predict`.
     """
 
@@ -40,9 +40,12 @@ class Noise:
         return backend.stateless_seed(self.prediction if getattr(_place, "predicts", False) else self.evaluation)
 
     def restart(self, generator):
-        """Begins a stream anew."""
-        number = (backend.initial_seed(self.training) * 2654435761 + (generator is self.prediction)) % 2**31
-        generator.state.assign([number, 0])
+        """Begins the stream of evaluation or of prediction anew."""
+        generator.state.assign([self.key(), 0])
+
+    def key(self):
+        """The first number of these streams: another than training's, and a function of it."""
+        return (backend.initial_seed(self.training) * 2654435761 + 1) % 2**31
 
     @contextlib.contextmanager
     def of_prediction(self):

@@ -69,8 +69,8 @@ def as_new(build=gaussian_vae):
 
 
 def restart_noise(vae):
-    """Puts the noise of the latents back to its start."""
-    vae.seed_generator.state.assign([vae.seed, 0])
+    """Has the noise of training begin as that of `evaluate` and `predict` does."""
+    vae.seed_generator.state.assign([vae.noise.key(), 0])
 
 
 class LinearGaussian:

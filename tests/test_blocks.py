@@ -93,7 +93,7 @@ def test_log_likelihood_is_traced_once_for_any_number_of_samples():
     vae, _ = trained(epochs=1)
     for num_samples in (50, 500, 5000, 777):
         vae.log_likelihood(X, num_samples=num_samples, batch_size=25, verbose=0)
-    (sampler,) = vae.engine.samplers.values()
+    (sampler,) = vae.engine.readers.values()
     assert sampler.predict_function.program.experimental_get_tracing_count() == 1
 
 
@@ -214,8 +214,8 @@ def test_steps_asked_for_are_kept_to_exactly(steps_per_epoch, validation_steps):
         epochs=3, steps_per_epoch=steps_per_epoch, validation_data=X[:20], validation_steps=validation_steps
     )
     assert vae.optimizer.iterations == 3 * steps_per_epoch
-    drawn = 3 * (steps_per_epoch + (validation_steps or 3))  # a seed a step
-    assert vae.seed_generator.state[1] == drawn
+    assert vae.seed_generator.state[1] == 3 * steps_per_epoch  # a seed a step
+    assert vae.evaluation_seeds.state[1] == (validation_steps or 3)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 7))])

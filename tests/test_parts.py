@@ -94,7 +94,7 @@ def test_parts_are_reported_and_not_minimised():
 
     class Halved(keras_vae.objectives.ELBO):
         @property
-        def weights(self):
+        def term_weights(self):
             return {"nll": 0.5, "kl": 0.0}
 
     vae = constant_vae()

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from small import LinearGaussian, bernoulli_vae, digits, gaussian_vae
 
 from keras_vae.evaluation import ImportanceSampler
-from keras_vae.evaluation.log_likelihood import sampler_of
+from keras_vae.evaluation.over_data import reader_of
 
 
 def test_one_sample_is_exact_at_the_true_posterior():
@@ -86,10 +86,10 @@ def test_threads_get_what_one_thread_gets():
 def test_samplers_are_not_kept_without_end():
     vae = LinearGaussian().vae()
     for block in range(1, 30):
-        latest = sampler_of(vae, block)
-    assert 1 < len(vae.engine.samplers) <= 8 and sampler_of(vae, 29) is latest
+        latest = reader_of(vae, ImportanceSampler, block)
+    assert 1 < len(vae.engine.readers) <= 8 and reader_of(vae, ImportanceSampler, 29) is latest
     vae.log_likelihood(LinearGaussian().sample(3), num_samples=5, verbose=0)
-    assert latest in vae.engine.samplers.values() and len(vae.engine.samplers) <= 8
+    assert latest in vae.engine.readers.values() and len(vae.engine.readers) <= 8
 
 
 def test_seeds():

@@ -47,7 +47,9 @@ def train(vae, epochs, callbacks=(), **kwargs):
 
 def state_of(vae):
     """Everything that training changes, as lists: weights, averages and seeds; and what the optimizer holds."""
-    variables = [*vae.variables, *(vae.optimizer.variables if vae.compiled else [])]
+    anew = [generator.state for generator in (vae.evaluation_seeds, vae.prediction_seeds)]
+    variables = [variable for variable in vae.variables if all(variable is not each for each in anew)]
+    variables += vae.optimizer.variables if vae.compiled else []
     return [np.asarray(variable).tolist() for variable in variables]
 
 

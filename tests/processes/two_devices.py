@@ -15,7 +15,7 @@ import scipy.sparse
 import tensorflow as tf
 from keras import layers, optimizers
 from replicas import WEIGHTS, X, assert_two_train_as_one, fitted, made
-from small import bernoulli_vae, gaussian_vae, restart_noise
+from small import bernoulli_vae, gaussian_vae
 
 import keras_vae
 from keras_vae.layers import IndependentNormal
@@ -418,7 +418,6 @@ def test_compiled_outside_the_scope_built_before_and_fitted_twice_in_it():
         vae.compile(optimizers.Adam(1e-2))
         with vae.distribute_strategy.scope() if replicas == 2 else contextlib.nullcontext():
             fits = [vae.fit(X, batch_size=16, verbose=0, shuffle=False).history["loss"] for _ in range(2)]
-            restart_noise(vae)
             scores = vae.evaluate(X, batch_size=16, verbose=0), vae.predict(X, batch_size=16, verbose=0)["nll"]
             likelihood = vae.log_likelihood(X, num_samples=50, batch_size=16, seed=0, verbose=0)
         curves.append(np.concatenate([np.ravel(fits), *scores, likelihood]))

@@ -318,7 +318,7 @@ def on_a_grid(X, latent_dim, beta=1.0):
 
 def test_a_recipe_is_given_what_it_names_and_x_as_it_is():
     estimator = small(model=on_a_grid, units=(64, 64), latent_dim=3, beta=0.5).fit(X / X.max(axis=0))
-    assert estimator.vae_.objective.weights["kl"] == 0.5
+    assert estimator.vae_.objective.term_weights["kl"] == 0.5
     assert estimator.scaler_.scale_ is None
     z = estimator.transform(X)
     assert z.shape == (178, 6) and len(estimator.get_feature_names_out()) == 6
