@@ -54,7 +54,7 @@ class Adaptable(keras.Model):
         `projection=False`. To adapt anew is to start anew.
 
         Args:
-            x: arrays, a `tf.data.Dataset` or a `PyDataset`, read once, batch by batch. Of several workers, each is to
+            x: arrays, a `tf.data.Dataset` or a `PyDataset`, read once, batch by batch. Several workers are each to
                 be given the same.
             batch_size, steps: to look at the first `steps` batches alone; of arrays they have `batch_size` rows, 32 by
                 default.
@@ -66,7 +66,7 @@ class Adaptable(keras.Model):
         """
         check_optional_integer("adapt", "batch_size", batch_size)
         check_optional_integer("adapt", "steps", steps)
-        with DataCheck(self, enabled=check_data) as check:
+        with self.engine.alone("adapt"), DataCheck(self, enabled=check_data) as check:
             given = {"x": x}
             self.take_in(given, check, "x")
             self.prepare_data(given, check, "x")
@@ -81,9 +81,7 @@ class Adaptable(keras.Model):
             self._start_posterior()
             self._start_encoder(moments)
         self.known.is_adapted = True
-        # A Normalization's mean is no variable in a program, but a constant.
-        self.train_function = self.test_function = self.predict_function = None
-        self.engine.forget_programs()
+        self.forget_steps()  # in a program a Normalization's mean is a constant
 
     def _start_posterior(self):
         """Starts the posterior at the prior."""

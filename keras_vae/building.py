@@ -168,7 +168,7 @@ class BuiltFromData(compat.Model):
         """What the encoder sees of x: tensors, of which the scored part has the dtype in which it is scored."""
         if kinds.is_stream(x):
             raise ValueError(
-                f"Expected x to be arrays, all of which pass at once; received a {type(x).__name__}. Of data batch by "
+                f"Expected x to be arrays, all of which pass at once; received a {type(x).__name__}. For data batch by "
                 "batch there are vae.transform(x), the posterior's means, and vae.predict(x)['reconstruction']."
             )
         x = as_tensors(x, self.target)

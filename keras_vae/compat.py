@@ -13,12 +13,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.stateless_scope import in_stateless_scope as in_stateless_scope
+from keras.src.trainers.data_adapters import data_adapter_utils
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
 from tensorflow.python.framework import ops
 from tensorflow_probability.python.distributions import kullback_leibler
 
-# What `fit` hands to `evaluate` where it validates.
-WITHIN_FIT = "_use_cached_eval_dataset"
+class_weights_of = data_adapter_utils.class_weight_to_sample_weights  # y `[N]` and a dictionary: weights `[N]`
+WITHIN_FIT = "_use_cached_eval_dataset"  # what `fit` hands to `evaluate` where it validates
 
 
 class Model(keras.Model):

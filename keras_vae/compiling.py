@@ -107,7 +107,7 @@ class Compiled(TermModel):
                 super().make_predict_function(force=True)
 
     def forget_steps(self):
-        """Has programs traced anew that know the objective which the model had."""
+        """Has programs traced anew that know what the model was: its objective, or a Normalization's mean."""
         self.engine.forget_programs()
         if self.train_function is not None:
             self.make_train_function(force=True)

@@ -15,7 +15,8 @@ def centre(distribution):
     """A point in the middle of a distribution, `[*batch, *event]`: its mean, where that is known.
 
     Else it is the mode. Where that is not known either, and a bijector f made the distribution of another one, it is
-    f(centre of that one). Last of all it is the mean of 256 draws, by the same seed each time.
+    f(centre of that one). Last of all it is the mean of 256 draws, by the same seed each time. A mean that does not
+    exist, as a Cauchy distribution's, is TFP's NaN.
 
     Args:
         distribution: a `tfd.Distribution`.

@@ -24,7 +24,7 @@ class Inference(Trainer):
     ) -> np.ndarray:
         """The latent features of data: the means of q(z|x), `[N, *latent]`, as a NumPy array.
 
-        Of a posterior without a mean, such as a flow, it is another centre: see `keras_vae.estimates.centre`.
+        A posterior without a mean, such as a flow, gives another centre: see `keras_vae.estimates.centre`.
 
             vae.transform(x)  # [64, 4]
 
@@ -38,7 +38,14 @@ class Inference(Trainer):
             ValueError: x does not fit, or cannot be scored.
         """
         return read(
-            self, PosteriorMeans, x, name="transform", batch_size=batch_size, verbose=verbose, check_data=check_data
+            self,
+            PosteriorMeans,
+            x,
+            name="transform",
+            batch_size=batch_size,
+            verbose=verbose,
+            seed=0,  # which nothing is drawn by: the model's own stay where they are
+            check_data=check_data,
         )
 
     def log_likelihood(
@@ -93,7 +100,7 @@ class Inference(Trainer):
 
             E_q(z|x)[ log p(x_i|z) ],    by the mean over S draws of z
 
-        Over the elements they add up to -nll. What was not observed, under `Masked`, has 0. Of a `Joint` it is a
+        Over the elements they add up to -nll. What was not observed, under `Masked`, has 0. A `Joint` gives a
         dictionary, part by part.
 
             vae.log_prob_of_elements(x).argmin(axis=1)  # [64], the strangest column of each
@@ -125,6 +132,7 @@ class Inference(Trainer):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         seed: int | None = None,
+        check_data: bool = True,
     ) -> Any:
         """x with its missing entries, NaN, filled in: by their expectation given the rest, or by draws.
 
@@ -133,21 +141,30 @@ class Inference(Trainer):
 
         Mattei & Frellsen, "MIWAE" (arXiv 1812.02633), equation 12. Draws are made by sampling importance resampling: z
         is picked among the z_s by their weights, and x_missing drawn from p(x|z). They spread as what is missing does,
-        where the expectation does not: fit a model to each, and pool (Rubin, 1987). Of categories the likeliest stands
+        where the expectation does not: fit a model to each, and pool (Rubin, 1987). For categories the likeliest stands
         for the expectation.
 
             with_gaps = np.where(x > 2.0, np.nan, x)
             masked_vae.impute(with_gaps, num_samples=100)  # [64, 13], without a gap
 
         Args:
-            x: an array, a data frame, or a list, tuple or dictionary of them, as `fit` takes it: what comes back is of
-                the same kind, a data frame with its index and columns, and what was observed is as it was. Of streams,
-                the scored part comes back as arrays.
+            x: an array, a data frame, or a list, tuple or dictionary of them, as `fit` takes it. What comes back is of
+                the same kind, a data frame with its index and columns, and what was observed is as it was. A stream
+                gives its scored part, as arrays.
             num_samples: S, a positive integer.
             num_imputations: M, for a list of M such x's, each with other draws. Default: the expectation.
-            batch_size, verbose, seed: as of `log_likelihood`.
+            batch_size, verbose, seed, check_data: as of `log_likelihood`.
 
         Raises:
             ValueError: the decoder is not `Masked`; the model has not seen data; or as of `log_likelihood`.
         """
-        return imputation.impute(self, x, num_samples, num_imputations, batch_size, verbose, seed)
+        return imputation.impute(
+            self,
+            x,
+            num_imputations,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            verbose=verbose,
+            seed=seed,
+            check_data=check_data,
+        )

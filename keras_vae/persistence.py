@@ -9,6 +9,7 @@ import zlib
 import h5py
 import keras
 
+from keras_vae import compat
 from keras_vae.export import export
 from keras_vae.version import __version__, check_not_newer
 
@@ -41,12 +42,15 @@ class Persistent(keras.Model):
         config = super().get_build_config()
         late = {index: layer for index, layer in enumerate(self.layers) if index in self.known.late and layer.built}
         late = {str(index): layer.get_build_config() for index, layer in late.items()}
-        return config and {**config, "dtypes": self.known.x_dtypes, **({"late": late} if late else {})}
+        found = {"late": late, "is_adapted": self.known.is_adapted}
+        return config and {**config, "dtypes": self.known.x_dtypes, **{k: v for k, v in found.items() if v}}
 
     def build_from_config(self, config):
         config = dict(config or {})
         self.known.x_dtypes, late = config.pop("dtypes", None), config.pop("late", {})
+        is_adapted = config.pop("is_adapted", False)
         super().build_from_config(config)
+        self.known.is_adapted = is_adapted
         for index, build in late.items():
             with self.distribute_strategy.scope():
                 self.layers[int(index)].build_from_config(build)
@@ -57,6 +61,8 @@ class Persistent(keras.Model):
 
     def load_own_variables(self, store):
         super().load_own_variables(self.engine.load(store))
+        if any(isinstance(layer, keras.layers.Normalization) for layer in compat.layers_of(self)):
+            self.forget_steps()  # in a program its mean is a constant
 
     def save(self, filepath, *args, **kwargs):
         """Saves the model, as `keras.Model.save`, to a `.keras` file.
@@ -87,7 +93,7 @@ class Persistent(keras.Model):
         """Writes the model for processes that have no keras_vae: named functions of tensors to dictionaries of them.
 
         - `reconstruct(x)`, also the default: `reconstruction`, the mean of p(x|z) at the posterior's mean.
-        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`. Of a posterior whose mean has no
+        - `encode(x, seed)`: `mean` and `stddev` of q(z|x), `[B, D]`, and a `sample`. For a posterior whose mean has no
           closed form, a flow say, `mean` is the centre: see `keras_vae.layers.Mean`. Where the standard deviation has
           none, there is no `stddev`.
         - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.

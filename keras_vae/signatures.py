@@ -42,7 +42,7 @@ def signatures(vae):
       `num_samples` importance samples; `[B]`, nats. And `log_prob_of_elements`, `[B, *event]`, whose sum is `-nll`,
       where the likelihood is of independent elements.
 
-    Of categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
+    For categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
     in place of `mean` and `stddev`. All three have the `probabilities`, `[B, *event, levels]`, beside it.
 
     `encode_mean(x)` is `encode` without the draw, for runtimes that cannot draw. Of a likelihood of several parts each

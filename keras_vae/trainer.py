@@ -64,6 +64,7 @@ class Trainer(Compiled):
             A `keras.callbacks.History`.
 
         Raises:
+            RuntimeError: another thread is at a `fit` or an `evaluate` of this model.
             ValueError: the model is not compiled; an argument is not as Keras has it; the data is empty, not finite,
                 outside the likelihood's support, or of another shape than the decoder's event.
         """
@@ -73,7 +74,7 @@ class Trainer(Compiled):
             check_optional_integer("fit", name, given[name])
         check_fraction("fit", "validation_split", validation_split)
         is_first = int(keras.ops.convert_to_numpy(self.iteration)) == 0
-        with DataCheck(self, enabled=check_data, is_training=is_first) as check:
+        with self.engine.alone("fit"), DataCheck(self, enabled=check_data, is_training=is_first) as check:
             self.take_in(given, check, "x")
             split_off_validation(given)
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
@@ -83,6 +84,7 @@ class Trainer(Compiled):
                 validation = dict(zip(ARGUMENTS, parts, strict=True), steps=validation_steps)
                 self.take_in(validation, check, "validation x")
                 feeds.append(self._feed(validation, check, "validation x", validation_batch_size or batch_size))
+            self.choose_compilation(check.has_sparse)
             with (
                 shown_to(callbacks, [(feed.given["x"], feed.given.get("y")) for feed in feeds]),
                 self.engine.feeding(feeds, callbacks, shuffle=shuffle),
@@ -112,7 +114,8 @@ class Trainer(Compiled):
         """The loss and the metrics on data: `keras.Model.evaluate`, weights as in `fit`.
 
         The noise of the latents begins anew at each call, and is apart from training's. So the same data in the same
-        batches gives the same numbers, and validation changes nothing in what is learned.
+        batches gives the same numbers, and validation changes nothing in what is learned. Calls from several threads
+        wait for each other; while another thread is at a `fit` it is a RuntimeError.
 
         Args:
             x, y: as of `fit`.
@@ -123,15 +126,18 @@ class Trainer(Compiled):
             ValueError: as in `fit`.
         """
         given = arguments_of_keras(locals())
-        self.noise.restart(self.noise.evaluation)
         if compat.WITHIN_FIT in kwargs:  # which has looked at the data
+            self.noise.restart(self.noise.evaluation)
             return super().evaluate(**given, **kwargs)
         self.check_compiled("evaluate")
         check_optional_integer("evaluate", "batch_size", batch_size)
         check_optional_integer("evaluate", "steps", steps)
-        with DataCheck(self, enabled=check_data) as check:
+        with self.engine.alone("evaluate"), DataCheck(self, enabled=check_data) as check:
+            self.noise.restart(self.noise.evaluation)
             self.take_in(given, check, "x")
             feed = self._feed(given, check, "x", batch_size)
+            if not self.engine.is_training:
+                self.choose_compilation(check.has_sparse)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
                 result = super().evaluate(**given, **kwargs)
             if self.elbo_tracker.count == 0:
@@ -164,7 +170,8 @@ class Trainer(Compiled):
         x = taken_in(x, "x", self.target)
         if kinds.holds_arrays(x) and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(x, self.target))
-        x, batch_size, steps = self.engine.batches_to_predict(x, batch_size, steps)
+        held = x  # by this: a data set reads a file's by way of a reference that does not hold it
+        x, batch_size, steps = self.engine.batches_to_predict(held, batch_size, steps)
         with self.noise.predicting:
             self.noise.restart(self.noise.prediction)
             return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
@@ -192,7 +199,7 @@ class Trainer(Compiled):
                 given[beside] = as_arrays(given[beside])
 
     def prepare_data(self, given, check, name):
-        """Readies data that was taken in: builds the model for x, chooses how steps are compiled, looks at the data.
+        """Readies data that was taken in: builds the model for x, and looks at the data.
 
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
@@ -204,7 +211,7 @@ class Trainer(Compiled):
         if not self.built and spec is not None:
             self.build_for(spec)
         self.engine.check_variables()
-        self.choose_compilation(has_sparse=batch is not None and kinds.has_sparse(batch[0]))
+        check.has_sparse = check.has_sparse or (batch is not None and kinds.has_sparse(batch[0]))
         if spec is not None and self.event_shape is not None:
             contract.check_parts(self.x_spec, spec, name)
             contract.check_event(self.event_shape, pick(spec, self.target))

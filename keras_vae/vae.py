@@ -108,7 +108,7 @@ class VAE(Adaptable, Inference, Persistent):
     def encode(self, x: Any, training: bool | None = None) -> tfd.Distribution:
         """The posterior q(z|x) of x `[B, *event]`: a `tfd.Distribution` of batch `[B]`.
 
-        Of an x with a name for each part, those that the encoder has no input for may be left out.
+        Where x is a dictionary, parts that the encoder has no input for may be left out.
         """
         return self.encoder(self.seen_of(x), training=training)
 

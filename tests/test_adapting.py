@@ -345,6 +345,30 @@ def test_tables_as_they_are_train(name, first):
     assert np.isfinite(losses).all() and losses[-1] < before - 0.5 and max(losses) < before + 5.0
 
 
+def test_weights_of_an_adapted_model_are_those_that_a_traced_one_answers_by(tmp_path):
+    """In a program a Normalization's mean is a constant."""
+    x = table("wine")
+
+    def made():
+        encoder = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(3), layers.IndependentNormal(2)])
+        vae = keras_vae.VAE(encoder, keras.Sequential([layers.IndependentNormal(13)]), seed=0)
+        vae.compile("sgd", jit_compile=False)
+        return vae
+
+    adapted, traced = made(), made()
+    adapted.adapt(x)
+    adapted.encoder.layers[1].kernel.assign(np.eye(13, 3))
+    adapted.encoder.layers[2].set_weights([np.ones((3, 4)), np.zeros(4)])
+    adapted.save_weights(tmp_path / "adapted.weights.h5")
+    traced.build(x.shape)
+    for ask in (traced.encode, lambda x: traced.transform(x, verbose=0), lambda x: traced.evaluate(x, verbose=0)):
+        ask(x)
+    traced.load_weights(tmp_path / "adapted.weights.h5")
+    np.testing.assert_allclose(traced.encode(x).mean(), adapted.encode(x).mean(), rtol=1e-5)
+    np.testing.assert_allclose(traced.transform(x, verbose=0), adapted.transform(x, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(traced.evaluate(x, verbose=0), adapted.evaluate(x, verbose=0), rtol=1e-5)
+
+
 def test_without_it_wine_does_not():
     """What the tests above are there for: the same model, and no `adapt`."""
     x = table("wine")

@@ -45,7 +45,7 @@ ARROWS = {
     "inference": {"trainer", "evaluation"},
     "signatures": {"evaluation", "layers", "data", "estimates", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
-    "persistence": {"export", "version"},
+    "persistence": {"export", "version", "compat"},
     "adapting": {"layers", "data", "checks"},
     "vae": {
         *("adapting", "inference", "persistence", "noise", "engine", "priors", "objectives"),

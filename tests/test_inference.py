@@ -216,6 +216,7 @@ def test_all_that_only_reads_may_be_asked_from_many_threads(vae):
         lambda: vae.transform(X, verbose=0),
         lambda: vae.log_prob_of_elements(X, num_samples=7, verbose=0, seed=3),
         lambda: vae.predict(X, verbose=0)["nll"],
+        lambda: vae.evaluate(X, verbose=0),
         lambda: vae.generate(5, seed=3),
         lambda: vae.encode(X).mean(),
         lambda: vae.reconstruct(X),
@@ -232,6 +233,87 @@ def test_all_that_only_reads_may_be_asked_from_many_threads(vae):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert not wrong
+
+
+def test_imputations_from_many_threads():
+    _, with_gaps = table(20)
+    with_gaps[:, 0] = 1.0
+    vae = linear_vae()
+    sizes = [1, 40] * 4
+    expected = {size: vae.impute(with_gaps, num_samples=size, verbose=0, seed=0) for size in set(sizes)}
+    found = {}
+
+    def ask(number):
+        found[number] = vae.impute(with_gaps, num_samples=sizes[number], verbose=0, seed=0)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    for number, size in enumerate(sizes):
+        np.testing.assert_array_equal(found[number], expected[size])
+
+
+def test_who_trains_is_alone():
+    vae = gaussian_vae()
+    vae.compile("sgd", jit_compile=False)
+    refused = []
+
+    def meanwhile(epoch, logs=None):
+        vae.evaluate(X[:8], verbose=0)  # by the same thread, as a callback does
+        for ask in (vae.fit, vae.evaluate, vae.adapt):
+
+            def attempt(ask=ask):
+                with pytest.raises(RuntimeError, match=r"no other thread to change this model .* one that is at `fit`"):
+                    ask(X)
+                refused.append(ask)
+
+            thread = threading.Thread(target=attempt)
+            thread.start()
+            thread.join()
+
+    vae.fit(X, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=meanwhile)])
+    assert len(refused) == 3
+    vae.evaluate(X, verbose=0)
+
+
+def test_transform_leaves_the_seeds_of_training_where_they_are(vae):
+    before = np.asarray(vae.seed_generator.state)
+    vae.transform(X, verbose=0)
+    np.testing.assert_array_equal(vae.seed_generator.state, before)
+
+
+def test_lists_and_parts_within_parts_come_back_whole():
+    _, with_gaps = table(8)
+    with_gaps[:, 0] = 1.0
+    vae = linear_vae()
+    found = vae.impute(with_gaps.tolist(), num_samples=5, verbose=0, seed=0)
+    np.testing.assert_array_equal(found, vae.impute(with_gaps, num_samples=5, verbose=0, seed=0))
+    inputs = {"row": {"a": keras.Input((2,)), "b": keras.Input((1,))}, "more": keras.Input((1,))}
+    features = layers.Concatenate()([Impute()(inputs["row"]["a"]), inputs["row"]["b"], inputs["more"]])
+    likelihood = Joint({"a": Masked(IndependentNormal(2)), "b": IndependentNormal(1)})
+    nested = keras_vae.VAE(
+        keras.Model(inputs, IndependentNormal(2)(features)), keras.Sequential([likelihood]), target="row"
+    )
+    x = {"row": {"a": with_gaps[:, 1:3], "b": with_gaps[:, :1]}, "more": with_gaps[:, :1]}
+    nested(x)
+    filled = nested.impute(x, num_samples=5, verbose=0)
+    assert set(filled) == {"row", "more"} and set(filled["row"]) == {"a", "b"}
+    assert np.isfinite(filled["row"]["a"]).all()
+
+
+def test_in_float64_by_default():
+    """`arange` is int64 there, and a number of samples int32."""
+    keras.config.set_floatx("float64")
+    try:
+        _, with_gaps = table(6)
+        with_gaps[:, 0] = 1.0
+        encoder = keras.Sequential([Impute(), IndependentNormal(2)])
+        vae = keras_vae.VAE(encoder, keras.Sequential([Masked(IndependentNormal(5))]), seed=0)
+        vae(with_gaps.astype("float64"))
+        for ask in (vae.log_likelihood, vae.log_prob_of_elements, vae.impute):
+            assert np.isfinite(ask(with_gaps, num_samples=3, verbose=0)).all()
+    finally:
+        keras.config.set_floatx("float32")
 
 
 def test_bernoulli_elements_against_scipy():

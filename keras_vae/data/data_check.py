@@ -55,9 +55,10 @@ class DataCheck:
         self.model = model
         self.enabled = enabled
         self.is_training = is_training
+        self.has_sparse = False  # whether a part of x is sparse, and stays so
         self.columns = {}  # names of columns, by what the part is called
         self.error = None
-        self.has_met_missing = False
+        self.has_met_missing = self.has_seen_sizes = False
         self.said = set()  # warnings, each given once
 
     def __enter__(self):
@@ -127,11 +128,12 @@ class DataCheck:
                     self._refuse(error)
             self._refuse(error_in(part.value, part.name, part.support, where))
         self._count_missing([part for part in parts if part.support is not None], where)
-        if self.is_training and not batch and not self.model.known.is_adapted:
+        if self.is_training and not batch and not self.has_seen_sizes:
+            self.has_seen_sizes = True
             self._look_at_sizes(parts)
 
     def _look_at_sizes(self, parts):
-        for part in parts:
+        for part in parts if not self.model.known.is_adapted else ():
             advice = advice_on_size(part.value, part.name, part.support, self.columns.get(part.name))
             if advice is not None:
                 self._warn(("size", part.name), advice)

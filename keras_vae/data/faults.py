@@ -59,18 +59,21 @@ def pieces(array):
 
 def missing_rows(array):
     """For each row of an array, whether all of it is NaN."""
-    found = [_reduced(np.all, np.isnan(rows)) for _, rows in pieces(array)]
-    return np.concatenate(found) if found else np.zeros(0, bool)
+    return _by_row(np.all, array)
 
 
 def rows_with_holes(array):
     """For each row of an array, whether some of it is NaN."""
-    found = [_reduced(np.any, np.isnan(rows)) for _, rows in pieces(array)]
+    return _by_row(np.any, array)
+
+
+def _by_row(reduce, array):
+    """`reduce` of whether each number is NaN, row by row."""
+    distinct = getattr(array, "distinct_values", None)
+    if distinct is not None and not np.isnan(distinct()).any():
+        return np.zeros(len(array), bool)  # a sparse array, which need not be made dense for it
+    found = [reduce(np.isnan(rows).reshape(len(rows), -1), axis=1) for _, rows in pieces(array)]
     return np.concatenate(found) if found else np.zeros(0, bool)
-
-
-def _reduced(reduce, rows):
-    return reduce(rows.reshape(len(rows), -1), axis=1)
 
 
 def without_nan(array):

@@ -89,6 +89,9 @@ def sparse_rows(array):
     """`SparseRows` of SciPy's sparse arrays and of TensorFlow's sparse tensors, with values; None for anything else."""
     if hasattr(array, "tocsr") and hasattr(array, "shape"):
         rows = array.tocsr()
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()  # and sorts
         return SparseRows(rows.data, rows.indices.astype("int64"), rows.indptr.astype("int64"), rows.shape)
     if not isinstance(array, tf.SparseTensor) or tf.is_symbolic_tensor(array.values):
         return None

@@ -27,7 +27,9 @@ def advice_on_targets(x, y, data, target=None):
             return None
         x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
         scored = pick(x, target)
-    if scored is y or all(np.array_equal(rows, y[at : at + len(rows)]) for at, rows in pieces(as_looked_at(scored))):
+    if scored is y or all(
+        np.array_equal(rows, y[at : at + len(rows)], equal_nan=True) for at, rows in pieces(as_looked_at(scored))
+    ):
         return None
     return (
         f"y has the shape of x, {tuple(y.shape[1:])}, and is ignored: a VAE scores x itself. To have it see a noisy x, "
@@ -35,6 +37,10 @@ def advice_on_targets(x, y, data, target=None):
         'name="noisy"), and fit({"noisy": x, "clean": y}). To add noise in training alone, start the encoder with '
         "keras.layers.GaussianNoise or Dropout."
     )
+
+
+def _are_equal(one, other):
+    return all(np.array_equal(rows, other[at : at + len(rows)], equal_nan=True) for at, rows in pieces(one))
 
 
 def _is_numbers(value):

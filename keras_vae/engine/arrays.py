@@ -128,8 +128,11 @@ def ahead(elements):
 
 
 def as_source(array):
-    """What rows of an array are read from: a tensor; or the array itself, if it is a file's or sparse."""
-    return array if isinstance(array, SparseRows) or is_mapped(array) else as_tensor(array)
+    """What rows of an array are read from: a tensor; rows of a sparse array, of tensors; or the array, if a file's."""
+    if isinstance(array, SparseRows):
+        parts = map(as_tensor, (array.values, array.columns, array.splits))
+        return SparseRows(*parts, array.shape, array.stays_sparse)
+    return array if is_mapped(array) else as_tensor(array)
 
 
 def rows_of(source, numbers):
@@ -139,11 +142,6 @@ def rows_of(source, numbers):
     if isinstance(source, np.ndarray):
         return as_tensor(source[np.asarray(numbers)])
     return tf.gather(source, numbers)
-
-
-def stays_sparse(structure):
-    """Whether rows of some part of a structure of arrays are read as sparse tensors, which make up no block."""
-    return any(getattr(leaf, "stays_sparse", False) for leaf in keras.tree.flatten(structure))
 
 
 def is_read_by_rows(structure):
@@ -162,7 +160,7 @@ def is_mapped(array):
 
 def dense_bytes(source):
     """The bytes of an array, or of what a sparse one would be as an array."""
-    size = source.dtype.size if isinstance(source, tf.Tensor) else source.dtype.itemsize
+    size = source.dtype.size if isinstance(source.dtype, tf.DType) else source.dtype.itemsize
     return size * int(np.prod(source.shape))
 
 

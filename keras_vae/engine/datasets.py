@@ -106,7 +106,9 @@ def batched(arrays, batch_size):
         starts = tf.data.Dataset.range(0, num_rows, batch_size)
         return starts.map(lambda at: (rows_of(tensors, tf.range(at, tf.minimum(at + batch_size, num_rows))),))
 
-    return tf.data.Dataset.from_tensors((tensors,)).flat_map(batches).with_options(options(sharded=True))
+    found = tf.data.Dataset.from_tensors((tensors,)).flat_map(batches)
+    found = found.apply(tf.data.experimental.assert_cardinality(-(-num_rows // batch_size)))
+    return found.with_options(options(sharded=True))
 
 
 def options(optimized=True, sharded=False):

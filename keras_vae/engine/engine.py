@@ -12,8 +12,8 @@ import numpy as np
 from keras_vae import backend, compat
 from keras_vae.data import contract, kinds
 from keras_vae.data.parts import pick
-from keras_vae.engine import not_finite, random_state, replicas
-from keras_vae.engine.arrays import ArrayBlocks
+from keras_vae.engine import datasets, not_finite, random_state, replicas
+from keras_vae.engine.arrays import ArrayBlocks, is_read_by_rows
 from keras_vae.engine.block_size import asks_for_batches, batches_per_block
 from keras_vae.engine.blocks import BlockFunction
 from keras_vae.engine.feeding import rows_per_batch
@@ -41,6 +41,8 @@ class Engine:
         self.queries = Queries(self._model)
         self.readers = {}  # of `transform`, `log_likelihood` and the like: see `keras_vae.evaluation.over_data`
         self.making_readers = threading.Lock()
+        self._stepping = threading.RLock()  # held by the thread whose steps change metrics and weights
+        self._method = None  # of the model, that has it
         self._usual_block = None  # how many batches a block had, as last chosen
         if self.is_replicated:
             replicas.check_strategy(model.distribute_strategy)
@@ -49,6 +51,32 @@ class Engine:
     def model(self):
         """The model."""
         return self._model()
+
+    @contextlib.contextmanager
+    def alone(self, method):
+        """Within, no other thread runs steps of the model: `fit` refuses to wait, `evaluate` waits for another.
+
+        Raises:
+            RuntimeError: another thread is at a `fit`; or this is one, and another thread is at anything.
+        """
+        waits = method == self._method == "evaluate"
+        if not self._stepping.acquire(blocking=waits):
+            raise RuntimeError(
+                f"{method}: expected no other thread to change this model meanwhile; received one that is at "
+                f"`{self._method}`. Let one thread train a model; for scores beside it there are log_likelihood and "
+                "predict."
+            )
+        before, self._method = self._method, method if self._method is None else self._method
+        try:
+            yield
+        finally:
+            self._method = before
+            self._stepping.release()
+
+    @property
+    def is_training(self):
+        """Whether the model is in its `fit`."""
+        return self._method == "fit"
 
     # How steps run.
 
@@ -198,10 +226,13 @@ class Engine:
     def batches_to_predict(self, x, batch_size=None, steps=None):
         """The x, batch size and steps of `predict`, with arrays in a form that is read without a pipeline to set up."""
         lengths = {tuple(leaf.shape[:1]) for leaf in keras.tree.flatten(x)} if kinds.holds_arrays(x) else ()
-        if self.is_replicated or self.model.run_eagerly or len(lengths) != 1 or lengths <= {(), (0,)}:
+        is_left = self.is_replicated or self.model.run_eagerly
+        if len(lengths) != 1 or lengths <= {(), (0,)} or (is_left and not is_read_by_rows(x)):
             return x, batch_size, steps
         ((num_rows,),) = lengths
         size = rows_per_batch(num_rows, batch_size, steps)
+        if is_left:
+            return datasets.batched(x, size), None, steps
         num_batches = math.ceil(num_rows / size)
         if steps is not None and steps > num_batches:
             return x, batch_size, steps  # Keras says what is wrong

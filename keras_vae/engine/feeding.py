@@ -8,7 +8,7 @@ import keras
 from keras_vae import compat
 from keras_vae.data import kinds
 from keras_vae.engine import datasets
-from keras_vae.engine.arrays import ArrayBlocks, is_read_by_rows, stays_sparse
+from keras_vae.engine.arrays import ArrayBlocks, is_read_by_rows
 
 ARGUMENTS = ("x", "y", "sample_weight")
 
@@ -81,11 +81,12 @@ class Feed:
             raise ValueError(f"Expected {' and '.join(parts)} to hold as many examples; received lengths {lengths}")
         # Keras drops the weights of data without labels; any will do.
         y = weight if y is None else y
-        arrays = tuple(part for part in (given["x"], y, weight) if part is not None)
+        # Kept as long as this is: a data set reads a file's by way of a reference that does not hold it.
+        self.arrays = arrays = tuple(part for part in (given["x"], y, weight) if part is not None)
         steps = self.steps or self.num_batches
         # Blocks end with an epoch: where it takes several, or parts, to make up one of Keras's, calls must fit in.
         divides = not self.steps or steps % batches_per_call == self.num_batches % batches_per_call == 0
-        as_blocks = not as_dataset and divides and not stays_sparse(arrays)
+        as_blocks = not as_dataset and divides and not kinds.has_sparse(arrays)
         fits = steps <= self.num_batches and (as_blocks or steps % batches_per_call == 0)
         if not fits and not is_read_by_rows(arrays):
             given["y"] = y
@@ -120,6 +121,8 @@ def split_off_validation(given):
 
     def rows(which):
         parts = {part: given.get(part) for part in ARGUMENTS}
+        if parts["y"] is not None and not kinds.holds_arrays(parts["y"]):
+            parts["y"] = None  # labels of any kind are ignored; those that a step looks at are arrays
         return keras.tree.map_structure(lambda array: None if array is None else array[which], parts)
 
     validation = rows(slice(at, None))

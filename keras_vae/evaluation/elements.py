@@ -23,7 +23,7 @@ class ElementScores(Reader):
         def add_block(start, *sums):
             z = posterior.sample(block, seed=backend.fold_in(seed, start))
             found = vae.decode(z).log_prob_of_elements(x)
-            counts = start + ops.arange(block) < num_samples
+            counts = start + ops.arange(block, dtype="int32") < num_samples
 
             def with_block(total, each):
                 mask = ops.reshape(counts, (block, *[1] * (len(each.shape) - 1)))

@@ -8,7 +8,7 @@ from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.checks import check_integer
 from keras_vae.data import kinds
-from keras_vae.data.intake import as_arrays
+from keras_vae.data.intake import as_arrays, one_array
 from keras_vae.data.parts import pick, replace
 from keras_vae.estimates import centre, probabilities_of
 from keras_vae.evaluation.log_likelihood import RunningMaximum, weighted_draws
@@ -21,7 +21,7 @@ class Imputer(Reader):
         E[x_missing|x_observed] ~= sum_s w_s E[x_missing|z_s],
         w_s proportional to p(x_observed|z_s) p(z_s) / q(z_s|x_observed),    z_s ~ q(z|x_observed)
 
-    Mattei & Frellsen, "MIWAE" (arXiv 1812.02633), equation 12. Of categories it is the likeliest, by the weighted mean
+    Mattei & Frellsen, "MIWAE" (arXiv 1812.02633), equation 12. For categories it is the likeliest, by the weighted mean
     of their probabilities.
 
     Args:
@@ -75,8 +75,9 @@ class MultipleImputer(Reader):
     def answer(self, x, num_samples, seed):
         vae, of_imputations = self.vae, self.num_imputations
         posterior, x = vae.encode(x), vae.target_of(x)
+        own_seed = backend.fold_in(seed, backend.first_row())  # a replica's, for noise that does not go by row
         seed = backend.seed_for_rows(seed, posterior)
-        event_seed, gumbel_seed = backend.fold_in(seed, -1), backend.fold_in(seed, -2)
+        event_seed, gumbel_seed = backend.fold_in(own_seed, -1), backend.fold_in(own_seed, -2)
 
         def add_block(start, highest, picked):
             z, _, weights = weighted_draws(vae, x, posterior, start, num_samples, seed, self.block)
@@ -135,7 +136,7 @@ def filled(x, found):
     return keras.tree.map_structure(fill, x, found)
 
 
-def impute(vae, x, num_samples=1000, num_imputations=None, batch_size=None, verbose="auto", seed=None):
+def impute(vae, x, num_imputations=None, **options):
     """x with what is missing of it filled in: see `keras_vae.inference.Inference.impute`."""
     if not vae.built:
         raise ValueError("impute: expected a built model; received one that has not seen data. Call `fit` first.")
@@ -144,7 +145,7 @@ def impute(vae, x, num_samples=1000, num_imputations=None, batch_size=None, verb
             "impute: expected a decoder that scores data with missing entries, by keras_vae.layers.Masked(...); "
             "received one under which NaN has no likelihood."
         )
-    options = {"name": "impute", "num_samples": num_samples, "batch_size": batch_size, "verbose": verbose, "seed": seed}
+    options["name"] = "impute"
     if num_imputations is None:
         return as_given(x, read(vae, Imputer, x, **options), vae.target)
     num_imputations = check_integer("impute", "num_imputations", num_imputations)
@@ -155,12 +156,15 @@ def impute(vae, x, num_samples=1000, num_imputations=None, batch_size=None, verb
 
 def as_given(x, found, target=None):
     """The x that was given, of its own kind, with the scored part as it was found; of a stream that part alone."""
+    x = one_array(x)
     if not kinds.holds_arrays(as_arrays(x)):
         return found
     scored = pick(x, target)
     if isinstance(scored, dict):
-        return {name: with_gaps_filled(part, found[name]) for name, part in scored.items()}
-    return replace(x, with_gaps_filled(scored, found), target)
+        value = {name: with_gaps_filled(part, found[name]) for name, part in scored.items()}
+    else:
+        value = with_gaps_filled(scored, found)
+    return replace(x, value, target)
 
 
 def with_gaps_filled(part, found):

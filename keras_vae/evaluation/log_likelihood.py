@@ -50,7 +50,7 @@ def weighted_draws(vae, x, posterior, start, num_samples, seed, block):
     log_probs = likelihood.log_prob(x), prior.log_prob(z), posterior.log_prob(z)
     log_likelihood, prior_density, posterior_density = (ops.cast(each, first_part.dtype) for each in log_probs)
     weights = log_likelihood + prior_density - posterior_density
-    beyond = start + ops.arange(block) >= num_samples
+    beyond = start + ops.arange(block, dtype="int32") >= num_samples
     return z, likelihood, ops.where(beyond[:, None], -float("inf"), weights)
 
 

@@ -63,7 +63,11 @@ class Reader(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} must define `answer`")
 
     def call(self, x):
-        return self.answer(x, ops.convert_to_tensor(self.num_samples), backend.stateless_seed(self.seed_generator))
+        return self.answer(x, ops.convert_to_tensor(self.num_samples), self.batch_seed())
+
+    def batch_seed(self):
+        """The seed of a batch's draws, int32 `[2]`: another for each."""
+        return backend.stateless_seed(self.seed_generator)
 
 
 def read(
@@ -93,20 +97,21 @@ def read(
         if kinds.is_dataset(given["x"]):
             given["x"] = datasets.rebatched(given["x"], batch_size)
         elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
-            given["x"] = datasets.batched(given["x"], batch_size)
+            held = given["x"]  # by this: a data set reads a file's by way of a reference that does not hold it
+            given["x"] = datasets.batched(held, batch_size)
         elif kinds.holds_arrays(given["x"]):
             given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
         elif spec is not None:
             batch_size = pick(spec, vae.target).shape[0] or batch_size
         # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
         (seed,) = vae.seeds(seed, "importance")
-        reader = reader_of(vae, kind, draws_at_once(batch_size), of_reader)
+        reader = reader_of(vae, kind, draws_at_once(batch_size), of_reader, check.has_sparse)
         with reader.reading:
             reader.restart(num_samples, seed)
             return reader.predict(given["x"], batch_size=batch_size, verbose=verbose, steps=steps)
 
 
-def reader_of(vae, kind, block, options=None):
+def reader_of(vae, kind, block, options=None, has_sparse=False):
     """A VAE's reader of so many draws at once, which is made and compiled once: its engine keeps it.
 
     Args:
@@ -114,9 +119,11 @@ def reader_of(vae, kind, block, options=None):
         kind: a subclass of `Reader`.
         block: draws an example that go through the decoder at once.
         options: arguments of that subclass beside these, a dictionary.
+        has_sparse: whether a part of x is sparse, which XLA does not take.
     """
     options = options or {}
     jit_compile = vae.jit_compile if vae.compiled else backend.xla_choice(compat.layers_of(vae))[0]
+    jit_compile = jit_compile and not has_sparse
     readers, key = vae.engine.readers, (kind, block, jit_compile, *options.items())
     with vae.engine.making_readers:
         if key not in readers:

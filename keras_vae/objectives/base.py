@@ -73,7 +73,7 @@ class Objective(keras.layers.Layer):
         """None: the VAE builds its objective, in its strategy's scope."""
 
     def get_config(self) -> dict[str, Any]:
-        # Of what all layers have only what was given: a constructor of one's own need not take it.
+        # What all layers have, only where it was given: a constructor of one's own need not take it.
         common = {name: value for name, value in super().get_config().items() if name in self.layer_arguments}
         weights = {each.name: each.config_of(self) for each in term_weights_of(type(self))}
         return {**common, "num_samples": self.num_samples, **weights}

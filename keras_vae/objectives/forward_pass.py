@@ -58,7 +58,7 @@ class ForwardPass:
     def reconstruction(self) -> Any:
         """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.
 
-        Of categories it is the likeliest, by the mean over the draws of their probabilities.
+        For categories it is the likeliest, by the mean over the draws of their probabilities.
         """
         return point_estimate(self.likelihood, average=lambda value: ops.mean(value, axis=0))
 

@@ -162,7 +162,7 @@ class FreeScale(LearnedScale):
 def shared_sigma(sigma, weight, shape):
     """The root mean square of what shares a sigma, in a scale of this shape: `()`, or an axis for each of the event's.
 
-    Of what never varies there is no sigma: it is 1.
+    What never varies has no sigma: it is 1.
     """
     shape = tuple(shape) or (1,) * sigma.ndim
     axes = tuple(axis for axis, size in enumerate(shape) if size == 1)

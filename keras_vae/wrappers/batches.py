@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.evaluation.log_likelihood import ImportanceSampler, importance_sampled
-from keras_vae.evaluation.over_data import draws_at_once, reader_of
+from keras_vae.evaluation.over_data import read
 from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 
 ROWS = 256  # a batch
@@ -35,11 +35,8 @@ def likelihood_means(vae, z):
 
 def log_likelihood(vae, x, num_samples, seed):
     """log p(x) by importance sampling, `[N]`, nats, as a function of x alone: see `PointwiseSampler`."""
-    (seed,) = vae.seeds(seed, "importance")
-    sampler = reader_of(vae, PointwiseSampler, draws_at_once(ROWS))
-    with sampler.reading:
-        sampler.restart(num_samples, seed)
-        return sampler.predict(padded(x), batch_size=ROWS, verbose=0)[: len(x)]
+    options = {"num_samples": num_samples, "seed": seed, "batch_size": ROWS, "verbose": 0, "check_data": False}
+    return read(vae, PointwiseSampler, padded(x), name="score_samples", **options)[: len(x)]
 
 
 class PointwiseSampler(ImportanceSampler):
@@ -48,12 +45,13 @@ class PointwiseSampler(ImportanceSampler):
     Posteriors of other families than `IndependentNormal` draw as ever, by a row's place in its batch.
     """
 
-    def call(self, x):
+    def batch_seed(self):
+        return ops.cast(ops.convert_to_tensor(self.seed_generator.state), "int32")  # each batch's: none is used up
+
+    def answer(self, x, num_samples, seed):
         posterior = self.vae.encode(x)
         if isinstance(posterior, IndependentNormalDistribution):
             posterior = SharedNoise(posterior)
-        seed = ops.cast(ops.convert_to_tensor(self.seed_generator.state), "int32")  # each batch's: none is used up
-        num_samples = ops.convert_to_tensor(self.num_samples)
         return importance_sampled(self.vae, self.vae.target_of(x), posterior, num_samples, seed, self.block)
 
 

@@ -91,6 +91,26 @@ def test_every_kind_trains_scores_and_encodes_as_its_array(kind, expected, tmp_p
     assert len(vae.fit(x, validation_data=x, verbose=0).history["val_loss"]) == 1
 
 
+def test_a_frame_of_a_mapped_file_is_read_where_arrays_are_a_data_set(tmp_path):
+    vae = table_vae()
+    vae.compile("sgd", run_eagerly=True)
+    found = vae.evaluate(pd.DataFrame(mapped(X, tmp_path)), verbose=0)
+    assert found == vae.evaluate(X, verbose=0)
+    np.testing.assert_allclose(
+        vae.predict(pd.DataFrame(mapped(X, tmp_path)), verbose=0)["nll"], vae.predict(X, verbose=0)["nll"], rtol=1e-5
+    )
+
+
+def test_a_sparse_matrix_in_disorder():
+    """Indices that are not sorted, as a product has them; entries that add up."""
+    rows = scipy.sparse.csr_matrix((np.array([0.6, 0.6, 1.0]), np.array([3, 3, 0]), np.array([0, 3])), shape=(1, 6))
+    found = sparse_rows(rows)
+    assert sorted(found.distinct_values()) == [0.0, 1.0, 1.2]
+    np.testing.assert_array_equal(np.asarray(found), rows.toarray())
+    np.testing.assert_allclose(tf.sparse.to_dense(found.gather_sparse(np.array([0]))), rows.toarray(), rtol=1e-6)
+    assert rows.nnz == 3, "the user's own is as it was"
+
+
 @pytest.mark.parametrize("kind", ["csr", "mapped", "frame"])
 def test_run_eagerly_it_is_the_same(kind, expected, tmp_path):
     """There arrays are a data set, as they are for several devices."""
@@ -229,6 +249,18 @@ def test_a_sparse_part_that_is_not_scored_stays_sparse_and_auto_sees_it(as_datas
     assert "a part of x is sparse" in vae.compilation
     assert "stepping one by one" in caplog.text
     assert np.isfinite(vae.evaluate(x, verbose=0, return_dict=True)["loss"])
+
+
+def test_what_is_asked_meanwhile_changes_nothing_in_how_a_fit_is_compiled():
+    """Validation data that are dense beside sparse ones that are trained on; and a callback that asks."""
+    encoder = keras.Sequential([TakesSparse(), IndependentNormal(2)])
+    vae = keras_vae.VAE(encoder, keras.Sequential([IndependentNormal(6)]), target="image", seed=0)
+    vae.compile("adam")
+    dense = {"image": X, "words": X}
+    sparse = {"image": X, "words": scipy.sparse.csr_array(X)}
+    ask = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: vae.transform(dense, verbose=0))
+    vae.fit(sparse, validation_data=dense, epochs=2, callbacks=[ask], verbose=0)
+    assert "a part of x is sparse" in vae.compilation
 
 
 # Files.

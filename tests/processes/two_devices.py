@@ -379,6 +379,24 @@ def test_what_two_replicas_give_is_what_one_device_gives(jit_compile):
         np.testing.assert_allclose(result(two), result(one), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_imputations_of_two_replicas_are_draws_of_their_own():
+    """No row of one replica's repeats a row of the other's, in whatever imputation."""
+    x = np.full((32, 3), np.nan, "float32")
+    x[:, 0] = 1.0
+    for family in (IndependentNormal, keras_vae.layers.IndependentPoisson):
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            encoder = keras.Sequential([keras_vae.layers.Impute(), IndependentNormal(2)])
+            decoder = keras.Sequential([layers.Dense(4), keras_vae.layers.Masked(family(3))])
+            vae = keras_vae.VAE(encoder, decoder, seed=0)
+            vae(x)
+        draws = np.stack(vae.impute(x, num_samples=20, num_imputations=2, batch_size=32, verbose=0, seed=0))[..., 1:]
+        if family is IndependentNormal:
+            assert len(np.unique(draws.reshape(64, 2), axis=0)) == 64
+        else:
+            assert (draws[:, :16] != draws[:, 16:]).mean() > 0.1
+
+
 def test_models_on_two_replicas_are_freed():
     models = []
     for _ in range(2):
