@@ -10,7 +10,7 @@ from keras import ops
 from keras_vae import backend, compat
 from keras_vae.data import contract, kinds
 from keras_vae.data.intake import as_tensors
-from keras_vae.data.parts import asked_for, pick, replace
+from keras_vae.data.parts import asked_for, lacks_target, pick, replace
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import ForwardPass
@@ -174,7 +174,7 @@ class BuiltFromData(compat.Model):
         x = as_tensors(x, self.target)
         if not self.built and backend.runs_eagerly() and (spec := kinds.spec_of(x)) is not None:
             self.build_for(spec)
-        if not isinstance(x, dict) or self.target is None or self.target in x:
+        if not lacks_target(x, self.target):
             x = replace(x, self.target_of(x), self.target)
         return asked_for(self.encoder, x)
 

@@ -1,5 +1,6 @@
 """How a model's steps are compiled: `compile`, the step functions, and what `summary` says of them."""
 
+import threading
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ class Compiled(TermModel):
 
     def __init__(self, objective, target=None, **kwargs):
         super().__init__(objective, target, **kwargs)
+        self.fed = threading.local()  # what suits the data that a thread feeds
         self.engine = Engine(self)
 
     def compile(
@@ -79,6 +81,15 @@ class Compiled(TermModel):
             (print_fn or print)(f"Training steps: {self.compilation}")
         if self.known.kl is not None:
             (print_fn or print)(f"KL: {self.known.kl}")
+
+    @property
+    def steps_per_execution(self):
+        """How many batches a call of a step function takes: as compiled, or as suits what this thread feeds."""
+        return getattr(getattr(self, "fed", None), "steps", self.compiled_steps)
+
+    @steps_per_execution.setter
+    def steps_per_execution(self, steps):  # by Keras, before all else
+        self.compiled_steps = steps
 
     @property
     def compilation(self):

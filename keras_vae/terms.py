@@ -133,6 +133,13 @@ class TermModel(BuiltFromData):
     def _update_trackers(self, y_pred):
         # Not in `call`, which `predict` runs too; and an example at a time, so that a short batch counts for what it
         # holds.
+        if not isinstance(y_pred, dict) or not set(self.term_trackers) <= set(y_pred):
+            found = sorted(map(str, y_pred)) if isinstance(y_pred, dict) else f"a {type(y_pred).__name__}"
+            raise ValueError(
+                f"{type(self).__name__}: expected `call` to return a dictionary with the terms "
+                f"{list(self.term_trackers)}, [batch] each; received {found}. Keep what super().call(x, training) "
+                "returns."
+            )
         terms = {name: y_pred[name] for name in self.term_trackers}
         sample_weight = getattr(_step, "sample_weight", None)
         for name, tracker in [*self.term_trackers.items(), *self.part_trackers.items()]:

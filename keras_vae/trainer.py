@@ -168,6 +168,7 @@ class Trainer(Compiled):
         check_optional_integer("predict", "batch_size", batch_size)
         check_optional_integer("predict", "steps", steps)
         x = taken_in(x, "x", self.target)
+        contract.check_rows(x)
         if kinds.holds_arrays(x) and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(x, self.target))
         held = x  # by this: a data set reads a file's by way of a reference that does not hold it
@@ -175,6 +176,12 @@ class Trainer(Compiled):
         with self.noise.predicting:
             self.noise.restart(self.noise.prediction)
             return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def predict_on_batch(self, x):
+        """The outputs for one batch: `keras.Model.predict_on_batch`, repeatable as `predict` is."""
+        with self.noise.predicting:
+            self.noise.restart(self.noise.prediction)
+            return super().predict_on_batch(x)
 
     def predict_step(self, data):
         with self.noise.of_prediction():
@@ -198,8 +205,14 @@ class Trainer(Compiled):
             if given.get(beside) is not None:
                 given[beside] = as_arrays(given[beside])
 
-    def prepare_data(self, given, check, name):
+    def prepare_data(self, given, check, name, is_whole=True):
         """Readies data that was taken in: builds the model for x, and looks at the data.
+
+        Args:
+            given: a method's arguments, by name.
+            check: a `DataCheck`.
+            name: what to call x.
+            is_whole: whether x has the part that is scored.
 
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
@@ -208,16 +221,17 @@ class Trainer(Compiled):
             (None, None, None) if batch is None else [None if part is None else kinds.spec_of(part) for part in batch]
         )
         spec = specs[0]
+        contract.check_rows(given["x"], name)
         if not self.built and spec is not None:
             self.build_for(spec)
         self.engine.check_variables()
         check.has_sparse = check.has_sparse or (batch is not None and kinds.has_sparse(batch[0]))
-        if spec is not None and self.event_shape is not None:
+        if spec is not None and self.event_shape is not None and is_whole:
             contract.check_parts(self.x_spec, spec, name)
             contract.check_event(self.event_shape, pick(spec, self.target))
         if spec is not None and "y" in given:
             self.engine.build_for_loss(tuple(specs))
-        if spec is not None and self.engine.is_replicated and self.compiled:
+        if spec is not None and self.engine.is_replicated and self.compiled and is_whole:
             self.engine.make_ready((spec,))
         if self.has_standard_steps and given.get("class_weight") is None:
             check.targets(batch, given)

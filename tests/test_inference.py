@@ -253,6 +253,33 @@ def test_imputations_from_many_threads():
         np.testing.assert_array_equal(found[number], expected[size])
 
 
+def test_predict_is_whole_though_an_evaluation_ends_meanwhile(vae):
+    """That one has more batches a call, and ends between two batches of this one."""
+    begun, held = threading.Event(), threading.Event()
+
+    class Held(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            if index == 1:
+                begun.set()
+                held.wait(20)
+            return (X[:32],)
+
+    evaluating = threading.Thread(target=lambda: vae.evaluate(Held(), verbose=0))
+    evaluating.start()
+    begun.wait(20)
+
+    def release(batch, logs=None):
+        held.set()
+        evaluating.join()
+
+    callback = keras.callbacks.LambdaCallback(on_predict_batch_end=release)
+    found = vae.predict(X, batch_size=10, verbose=0, callbacks=[callback])
+    assert len(found["nll"]) == 70
+
+
 def test_who_trains_is_alone():
     vae = gaussian_vae()
     vae.compile("sgd", jit_compile=False)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.data import kinds
 
 
 def check_part(role, value, kind, example):
@@ -108,6 +109,15 @@ def check_parts(expected, x, name="x"):
             f"{getattr(x, 'shape', None)}. Keras takes a list or tuple of arrays for x, y and weights: put the parts "
             "into one of their own, ([a, b],)."
         )
+
+
+def check_rows(x, name="x"):
+    """Raises ValueError if the parts of x, arrays, hold different numbers of examples."""
+    if not kinds.holds_arrays(x):
+        return
+    lengths = [leaf.shape[0] if leaf.shape else 0 for leaf in keras.tree.flatten(x)]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"Expected {name} to hold as many examples in each of its parts; received lengths {lengths}")
 
 
 def check_event(event_shape, x, name="x"):

@@ -74,7 +74,7 @@ def as_arrays(data):
 def columns_of(x, name="x"):
     """The names of the columns of each data frame in x, by what the part is called: `{"x['blood']": ["age", ...]}`."""
     found = {}
-    for path, leaf in keras.tree.flatten_with_path(x):
+    for path, leaf in keras.tree.flatten_with_path(() if hasattr(x, "tocsr") else x):
         if _is_frame(leaf):
             found[name + "".join(f"[{key!r}]" for key in path)] = [str(column) for column in leaf.columns]
     return found
@@ -109,7 +109,7 @@ class MappedPyDataset(keras.utils.PyDataset):
 
 def _arrays(data, name):
     """A structure of arrays as people have them as one of arrays and tensors."""
-    if isinstance(data, dict):
+    if isinstance(data, dict) and not hasattr(data, "tocsr"):  # as SciPy's "dictionary of keys" is one
         return {key: _arrays(part, f"{name}[{key!r}]") for key, part in data.items()}
     if isinstance(data, (list, tuple)):
         if _holds_scalars(data):
@@ -143,6 +143,12 @@ def _is_frame(leaf):
 
 
 def _array_of_frame(frame, name):
+    dates = [str(c) for c, dtype in zip(frame.columns, frame.dtypes, strict=True) if getattr(dtype, "kind", "") in "Mm"]
+    if dates:
+        raise ValueError(
+            f"Expected {name}, a data frame, to hold numbers; received columns of dates or times, such as {dates[0]!r}."
+            f" Say what counts of them in numbers: (df[{dates[0]!r}] - start).dt.total_seconds(), say."
+        )
     array = _numbers_of(frame)
     if array.dtype.kind in "OSU":
         text = [str(column) for column in frame.columns if not _is_number(frame[column])]

@@ -8,6 +8,11 @@ def pick(x, target=None):
         ValueError: x has no such part.
     """
     has_parts = isinstance(x, (dict, list, tuple))
+    if lacks_target(x, target):
+        raise ValueError(
+            f"Expected x to have the part {target!r}, which `target` says is scored; received keys {sorted(x)}. "
+            "Without it there are encode, reconstruct and transform, where the encoder does not ask for it."
+        )
     if target is None and not isinstance(x, (list, tuple)):
         return x
     try:
@@ -33,6 +38,11 @@ def replace(x, value, target=None):
     entries = list(x)
     entries[_key(x, target)] = value
     return type(x)(entries)
+
+
+def lacks_target(x, target=None):
+    """Whether x, a dictionary, is without the part that is scored: an encoder may do without it."""
+    return isinstance(x, dict) and target is not None and target not in x
 
 
 def asked_for(network, x):

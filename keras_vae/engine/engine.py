@@ -186,15 +186,14 @@ class Engine:
             shuffle: as of `fit`, of the first feed.
         """
         model = self.model
-        asked = model.steps_per_execution
         if model.compile_request["steps_per_execution"] == "auto":
-            model.steps_per_execution = self._batches_per_call(feeds, callbacks, phases)
+            model.fed.steps = self._batches_per_call(feeds, callbacks, phases)
         try:
             for feed in feeds:
                 self._replace_arrays(feed, shuffle and feed is feeds[0])
             yield
         finally:
-            model.steps_per_execution = asked
+            vars(model.fed).pop("steps", None)
             self.forget_batches()
 
     def _batches_per_call(self, feeds, callbacks, phases):

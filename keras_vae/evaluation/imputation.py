@@ -176,7 +176,7 @@ def with_gaps_filled(part, found):
             if column.isna().any():
                 part.isetitem(index, with_gaps_filled(column, found[:, index]))
         return part
-    array = as_arrays(part)
+    array = np.asarray(as_arrays(part))
     array = np.asarray(array, np.result_type(array.dtype, "float32")).reshape(found.shape)
     array = np.where(np.isnan(array), found, array)
     if hasattr(part, "reindex"):  # pandas' series

@@ -9,7 +9,7 @@ from keras_vae import backend, compat
 from keras_vae.checks import check_integer
 from keras_vae.data import kinds
 from keras_vae.data.data_check import DataCheck
-from keras_vae.data.parts import pick
+from keras_vae.data.parts import lacks_target
 from keras_vae.engine import datasets
 
 # Latents that the decoder sees at once: enough to keep a matrix product busy, few enough for a cache.
@@ -31,6 +31,8 @@ class Reader(keras.Model):
         vae: the `VAE`.
         block: draws an example that go through the decoder at once.
     """
+
+    scores = True  # whether x is scored, and so must have the part that is
 
     def __init__(self, vae, block=1, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -87,22 +89,24 @@ def read(
         ValueError: `num_samples` or `batch_size` is not a positive integer; x cannot be scored.
     """
     num_samples = check_integer(name, "num_samples", num_samples)
+    keeps_batches = batch_size is None and num_samples == 1  # a data set's own, whose number Keras knows
     if batch_size is None:
         batch_size = examples_at_once(num_samples)
     batch_size = check_integer(name, "batch_size", batch_size)
     given, steps = {"x": x}, None
-    with DataCheck(vae, enabled=check_data) as check:
+    is_whole = kind.scores or not lacks_target(x, vae.target)
+    with DataCheck(vae, enabled=check_data and is_whole) as check:
         vae.take_in(given, check, "x")
-        spec = vae.prepare_data(given, check, "x")
+        spec = vae.prepare_data(given, check, "x", is_whole)
         if kinds.is_dataset(given["x"]):
-            given["x"] = datasets.rebatched(given["x"], batch_size)
+            given["x"] = given["x"] if keeps_batches else datasets.rebatched(given["x"], batch_size)
         elif kinds.holds_arrays(given["x"]) and vae.engine.is_replicated:
             held = given["x"]  # by this: a data set reads a file's by way of a reference that does not hold it
             given["x"] = datasets.batched(held, batch_size)
         elif kinds.holds_arrays(given["x"]):
             given["x"], _, steps = vae.engine.batches_to_predict(given["x"], batch_size)
         elif spec is not None:
-            batch_size = pick(spec, vae.target).shape[0] or batch_size
+            batch_size = keras.tree.flatten(spec)[0].shape[0] or batch_size
         # Folded, so that counting up from it, batch by batch, meets no other call's seeds.
         (seed,) = vae.seeds(seed, "importance")
         reader = reader_of(vae, kind, draws_at_once(batch_size), of_reader, check.has_sparse)

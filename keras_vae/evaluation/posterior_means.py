@@ -12,5 +12,7 @@ class PosteriorMeans(Reader):
         block: of no account: nothing is drawn.
     """
 
+    scores = False
+
     def answer(self, x, num_samples, seed):
         return centre(self.vae.encode(x))

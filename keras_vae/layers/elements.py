@@ -2,17 +2,15 @@
 
 
 class DependentElements(ValueError):
-    """Raised where a distribution is asked for the densities of its elements, which it has only together.
+    """Raised where a distribution is asked for the densities of its elements, which it has only together."""
 
-    Args:
-        distribution: which one.
-        why: what is the matter with its elements, after "received X, whose".
-    """
-
-    def __init__(self, distribution, why="density is one of all elements together"):
-        super().__init__(
+    @classmethod
+    def of(cls, distribution, why="density is one of all elements together"):
+        """The error for a distribution, and what is the matter with its elements, after "received X, whose"."""
+        return cls(
             "log_prob_of_elements: expected a distribution of independent elements, such as that of keras_vae.layers."
-            f"IndependentNormal; received {type(distribution).__name__.strip('_')}, whose {why}. Ask for log_prob."
+            f"IndependentNormal; received {type(distribution).__name__.strip('_')}, whose {why}. Ask for log_prob, "
+            "or a VAE for log_likelihood."
         )
 
 
@@ -28,5 +26,5 @@ def log_prob_of_elements(distribution, x):
     if hasattr(distribution, "reinterpreted_batch_ndims"):  # TFP's `Independent(...)` is of several classes
         distribution = distribution.distribution
     if distribution.event_shape.rank != 0:
-        raise DependentElements(distribution)
+        raise DependentElements.of(distribution)
     return distribution.log_prob(x)

@@ -49,6 +49,8 @@ class TermWeight:
         return self if objective is None else self.held_by(objective).get()
 
     def __set__(self, objective, weight):
+        if hasattr(weight, "shape") and not isinstance(weight, keras.Variable) and tuple(weight.shape) == ():
+            weight = float(weight)
         check_weight(type(objective).__name__, self.name, weight)
         if hasattr(objective, f"_{self.name}"):
             self.held_by(objective).set(weight)

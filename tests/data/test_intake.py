@@ -51,6 +51,7 @@ KINDS = {
     "frame of its own types": lambda x, folder: pd.DataFrame(x).convert_dtypes(),
     "lists": lambda x, folder: x.tolist(),
     "csr": lambda x, folder: scipy.sparse.csr_array(x),
+    "dok": lambda x, folder: scipy.sparse.dok_matrix(x),
     "coo": lambda x, folder: scipy.sparse.coo_matrix(x.astype("float64")),
     "tf.sparse": lambda x, folder: tf.sparse.from_dense(x),
     "mapped": mapped,
@@ -335,6 +336,24 @@ def test_a_denoising_vae_sees_the_noisy_and_scores_the_clean():
     vae.fit({"noisy": X + 0.1, "clean": X}, verbose=0)
     np.testing.assert_allclose(vae.encode({"noisy": X}).mean(), encoder({"noisy": X}).mean(), rtol=1e-4, atol=1e-6)
     assert vae.reconstruct({"noisy": X}).shape == (50, 6)
+    means = vae.transform({"noisy": X, "clean": X}, verbose=0)
+    np.testing.assert_array_equal(vae.transform({"noisy": X}, verbose=0), means)
+    for ask in (vae.predict, vae.log_likelihood, vae.evaluate):
+        with pytest.raises(ValueError, match=r"Expected x to have the part 'clean', which `target` says is scored"):
+            ask({"noisy": X}, verbose=0)
+
+
+def test_parts_of_different_lengths():
+    vae = two_parts_vae()
+    for ask in (vae.fit, vae.evaluate, vae.predict, vae.transform, vae.log_likelihood):
+        with pytest.raises(ValueError, match=r"Expected x to hold as many examples in each of its parts; .* \[50, 7\]"):
+            ask([X, X[:7, :2]], verbose=0)
+
+
+def test_a_column_of_dates():
+    frame = pd.DataFrame({"age": [1.0, 2.0], "born": pd.to_datetime(["2020-01-01", "2021-01-01"])})
+    with pytest.raises(ValueError, match=r"received columns of dates or times, such as 'born'"):
+        table_vae().fit(frame, verbose=0)
 
 
 def two_parts_vae():

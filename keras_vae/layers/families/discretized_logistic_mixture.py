@@ -81,7 +81,7 @@ class DiscretizedLogisticMixtureDistribution(tfd.Distribution):
         return sum(shifts, start=self.loc[..., channel])
 
     def log_prob_of_elements(self, x):
-        raise DependentElements(self, "pixels are independent, and not the channels of one")
+        raise DependentElements.of(self, "pixels are independent, and not the channels of one")
 
     def _log_prob(self, x):
         x = ops.expand_dims(x, -2)  # [..., *pixels, 1, C], beside the components

@@ -87,7 +87,7 @@ class MultivariateNormalLowRankDistribution(tfd.Distribution):
         return orthogonal(bounded(self._flat(self.factors) * precision[..., None, :]))
 
     def log_prob_of_elements(self, x):
-        raise DependentElements(self)
+        raise DependentElements.of(self)
 
     def _log_prob(self, x):
         directions, half_log_det = self._orthogonal()
