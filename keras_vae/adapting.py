@@ -66,7 +66,7 @@ class Adaptable(keras.Model):
         """
         check_optional_integer("adapt", "batch_size", batch_size)
         check_optional_integer("adapt", "steps", steps)
-        with self.engine.alone("adapt"), DataCheck(self, enabled=check_data) as check:
+        with self.engine.turns.alone("adapt"), DataCheck(self, enabled=check_data) as check:
             given = {"x": x}
             self.take_in(given, check, "x")
             self.prepare_data(given, check, "x")

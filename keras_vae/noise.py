@@ -41,11 +41,12 @@ class Noise:
 
     def restart(self, generator):
         """Begins the stream of evaluation or of prediction anew."""
-        generator.state.assign([self.key(), 0])
+        generator.state.assign([self.key_of(backend.initial_seed(self.training)), 0])
 
-    def key(self):
+    @staticmethod
+    def key_of(number):
         """The first number of these streams: another than training's, and a function of it."""
-        return (backend.initial_seed(self.training) * 2654435761 + 1) % 2**31
+        return (number * 2654435761 + 1) % 2**31
 
     @contextlib.contextmanager
     def of_prediction(self):

@@ -74,7 +74,7 @@ class Trainer(Compiled):
             check_optional_integer("fit", name, given[name])
         check_fraction("fit", "validation_split", validation_split)
         is_first = int(keras.ops.convert_to_numpy(self.iteration)) == 0
-        with self.engine.alone("fit"), DataCheck(self, enabled=check_data, is_training=is_first) as check:
+        with self.engine.turns.alone("fit"), DataCheck(self, enabled=check_data, is_training=is_first) as check:
             self.take_in(given, check, "x")
             split_off_validation(given)
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
@@ -132,11 +132,11 @@ class Trainer(Compiled):
         self.check_compiled("evaluate")
         check_optional_integer("evaluate", "batch_size", batch_size)
         check_optional_integer("evaluate", "steps", steps)
-        with self.engine.alone("evaluate"), DataCheck(self, enabled=check_data) as check:
+        with self.engine.turns.alone("evaluate"), DataCheck(self, enabled=check_data) as check:
             self.noise.restart(self.noise.evaluation)
             self.take_in(given, check, "x")
             feed = self._feed(given, check, "x", batch_size)
-            if not self.engine.is_training:
+            if not self.engine.turns.is_training:
                 self.choose_compilation(check.has_sparse)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
                 result = super().evaluate(**given, **kwargs)

@@ -70,7 +70,7 @@ def as_new(build=gaussian_vae):
 
 def restart_noise(vae):
     """Has the noise of training begin as that of `evaluate` and `predict` does."""
-    vae.seed_generator.state.assign([vae.noise.key(), 0])
+    vae.seed_generator.state.assign([vae.noise.key_of(vae.seed), 0])
 
 
 class LinearGaussian:

@@ -1,5 +1,6 @@
 """What is asked of data of any size: latents, densities of elements, what is missing; against exact answers."""
 
+import concurrent.futures
 import threading
 
 import keras
@@ -222,17 +223,13 @@ def test_all_that_only_reads_may_be_asked_from_many_threads(vae):
         lambda: vae.reconstruct(X),
     ]
     expected = [np.asarray(ask()) for ask in questions]
-    wrong = []
 
     def ask(number):
-        for _ in range(3):
-            if not np.array_equal(np.asarray(questions[number]()), expected[number]):
-                wrong.append(number)
+        return all(np.array_equal(np.asarray(questions[number]()), expected[number]) for _ in range(3))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in [*range(len(questions))] * 2]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert not wrong
+    numbers = [*range(len(questions))] * 2
+    with concurrent.futures.ThreadPoolExecutor(len(numbers)) as threads:
+        assert list(threads.map(ask, numbers)) == [True] * len(numbers)
 
 
 def test_imputations_from_many_threads():

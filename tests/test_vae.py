@@ -246,7 +246,7 @@ def test_a_dictionary_without_a_target_is_refused():
     image, label = digits()[:20], np.zeros((20, 10), "float32")
     vae = multi_input_vae("picture")
     vae.compile("sgd", jit_compile=False)
-    with pytest.raises(ValueError, match=r"`target` to name .* received target='picture' .* keys \['image', 'label'\]"):
+    with pytest.raises(ValueError, match=r"x to have the part 'picture', .* received keys \['image', 'label'\]"):
         vae.fit({"image": image, "label": label}, verbose=0)
 
 

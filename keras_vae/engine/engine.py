@@ -19,6 +19,7 @@ from keras_vae.engine.blocks import BlockFunction
 from keras_vae.engine.feeding import rows_per_batch
 from keras_vae.engine.predicting import BatchFunction
 from keras_vae.engine.queries import Queries
+from keras_vae.engine.turns import Turns
 
 logger = logging.getLogger("keras_vae")
 
@@ -31,6 +32,7 @@ class Engine:
 
     Attributes:
         is_replicated: whether the model is trained under a `tf.distribute` strategy.
+        turns: which thread's steps change the model.
         batches_done: how many batches all epochs had that have ended, of those whose number was known.
     """
 
@@ -41,8 +43,7 @@ class Engine:
         self.queries = Queries(self._model)
         self.readers = {}  # of `transform`, `log_likelihood` and the like: see `keras_vae.evaluation.over_data`
         self.making_readers = threading.Lock()
-        self._stepping = threading.RLock()  # held by the thread whose steps change metrics and weights
-        self._method = None  # of the model, that has it
+        self.turns = Turns()
         self._usual_block = None  # how many batches a block had, as last chosen
         if self.is_replicated:
             replicas.check_strategy(model.distribute_strategy)
@@ -51,32 +52,6 @@ class Engine:
     def model(self):
         """The model."""
         return self._model()
-
-    @contextlib.contextmanager
-    def alone(self, method):
-        """Within, no other thread runs steps of the model: `fit` refuses to wait, `evaluate` waits for another.
-
-        Raises:
-            RuntimeError: another thread is at a `fit`; or this is one, and another thread is at anything.
-        """
-        waits = method == self._method == "evaluate"
-        if not self._stepping.acquire(blocking=waits):
-            raise RuntimeError(
-                f"{method}: expected no other thread to change this model meanwhile; received one that is at "
-                f"`{self._method}`. Let one thread train a model; for scores beside it there are log_likelihood and "
-                "predict."
-            )
-        before, self._method = self._method, method if self._method is None else self._method
-        try:
-            yield
-        finally:
-            self._method = before
-            self._stepping.release()
-
-    @property
-    def is_training(self):
-        """Whether the model is in its `fit`."""
-        return self._method == "fit"
 
     # How steps run.
 
