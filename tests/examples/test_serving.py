@@ -206,9 +206,9 @@ def test_saved_model_cli(folder):
     for name in SIGNATURES:
         assert f"signature_def['{name}']" in output
     printed = re.findall(r"Result for output key (\w+):\n(.*?)(?=\nResult|\Z)", output, re.S)
-    assert [name for name, _ in printed] == ["mean", "sample", "elbo", "kl", "log_likelihood", "nll"]
+    assert [name for name, _ in printed] == ["mean", "sample", "elbo", "kl", "log_likelihood", ELEMENTS, "nll"]
     sizes = [len(re.findall(r"-?\d[\d.e+-]*", text)) for _, text in printed]
-    assert sizes == [2 * 64, 2 * 64, 2, 2, 2, 2]
+    assert sizes == [2 * 64, 2 * 64, 2, 2, 2, 2 * 64, 2]
 
 
 def test_plain_tensorflow(folder):
