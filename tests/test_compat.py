@@ -97,6 +97,12 @@ def test_an_optimizer_made_outside_a_scope_applies_sums_in_it(wrap):
     np.testing.assert_allclose(variable, [0.5, 0.5])
 
 
+def test_weights_of_classes_are_weights_of_examples():
+    weights = {0: 1.0, 1: 3.0}
+    np.testing.assert_array_equal(compat.class_weights_of(np.array([1, 0, 2]), weights), [3.0, 1.0, 1.0])
+    np.testing.assert_array_equal(compat.class_weights_of(np.eye(2), weights), [1.0, 3.0])
+
+
 def test_tf2onnx_is_readied():
     pytest.importorskip("tf2onnx")
     compat.patch_tf2onnx()

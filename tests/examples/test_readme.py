@@ -93,7 +93,9 @@ def test_a_table_in_its_own_units_and_what_comes_out():
 def test_denoising():
     (block,) = (block for block in blocks() if 'name="noisy"' in block)
     clean = np.random.default_rng(0).normal(size=(64, 13)).astype("float32")
-    exec(block, {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, "clean": clean, "noisy": clean + 0.1})
+    names = {"keras": keras, "keras_vae": keras_vae, "layers": keras.layers, "clean": clean, "noisy": clean + 0.1}
+    exec(block, names)
+    assert np.isfinite(names["vae"].transform({"noisy": clean}, verbose=0)).all()
 
 
 def test_a_callback_that_sets_beta():
