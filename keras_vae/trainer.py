@@ -217,10 +217,7 @@ class Trainer(Compiled):
         Returns the spec of x, or None where it cannot be known: see `keras_vae.data.kinds.peek`.
         """
         batch, given["x"] = kinds.peek(given.get("x"), given.get("y"), given.get("sample_weight"))
-        specs = (
-            (None, None, None) if batch is None else [None if part is None else kinds.spec_of(part) for part in batch]
-        )
-        spec = specs[0]
+        spec = None if batch is None else kinds.spec_of(batch[0])
         contract.check_rows(given["x"], name)
         if not self.built and spec is not None:
             self.build_for(spec)
@@ -230,7 +227,7 @@ class Trainer(Compiled):
             contract.check_parts(self.x_spec, spec, name)
             contract.check_event(self.event_shape, pick(spec, self.target))
         if spec is not None and "y" in given:
-            self.engine.build_for_loss(tuple(specs))
+            self.engine.build_for_loss(batch)
         if spec is not None and self.engine.is_replicated and self.compiled and is_whole:
             self.engine.make_ready((spec,))
         if self.has_standard_steps and given.get("class_weight") is None:

@@ -121,9 +121,7 @@ def _arrays(data, name):
 
 def _array(leaf, name):
     """One part of x as an array or a tensor; what is neither, nor can be made one, as it is."""
-    if isinstance(leaf, SparseRows) or (rows := sparse_rows(leaf)) is None:
-        rows = leaf
-    if rows is not leaf:
+    if (rows := sparse_rows(leaf)) is not None:
         return rows
     if isinstance(leaf, np.ma.MaskedArray):
         return leaf.astype(np.result_type(leaf.dtype, "float32")).filled(np.nan)
