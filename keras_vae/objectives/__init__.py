@@ -1,9 +1,12 @@
 """Objectives: named, weighted terms over a forward pass, in nats per example."""
 
 from keras_vae.objectives.base import Objective
+from keras_vae.objectives.capacity import Capacity
 from keras_vae.objectives.ciwae import CIWAE
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.forward_pass import ForwardPass
+from keras_vae.objectives.free_bits import FreeBits
+from keras_vae.objectives.geco import GECO
 from keras_vae.objectives.hyperparameter import Hyperparameter
 from keras_vae.objectives.importance_weighted import ImportanceWeighted
 from keras_vae.objectives.iwae import IWAE
@@ -13,9 +16,12 @@ from keras_vae.objectives.renyi import RenyiBound
 __all__ = [
     "CIWAE",
     "ELBO",
+    "GECO",
     "IWAE",
     "MIWAE",
+    "Capacity",
     "ForwardPass",
+    "FreeBits",
     "Hyperparameter",
     "ImportanceWeighted",
     "Objective",

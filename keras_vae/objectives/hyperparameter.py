@@ -71,19 +71,20 @@ class Hyperparameter:
 
     def check(self, owner, value):
         """Raises ValueError unless a value may be set."""
-        bounds = f">= {self.least:g}" if self.most == math.inf else f"from {self.least:g} to {self.most:g}"
+        bounds = f" >= {self.least:g}" if self.most == math.inf else f" from {self.least:g} to {self.most:g}"
+        bounds = "" if (self.least, self.most) == (-math.inf, math.inf) else bounds
         if isinstance(value, Schedule):
             for step, at_step in probed(value):
                 if not self.allows(at_step):
                     raise ValueError(
-                        f"{owner}: expected `{self.name}` to be a schedule of finite numbers {bounds}; received: "
+                        f"{owner}: expected `{self.name}` to be a schedule of finite numbers{bounds}; received: "
                         f"{value!r}, which gives {at_step:g} at step {step}"
                     )
             return
         is_scalar = isinstance(value, keras.Variable) and tuple(value.shape) == () and "float" in value.dtype
         if not (is_scalar or is_number(value)) or not self.allows(number_of(value)):
             raise ValueError(
-                f"{owner}: expected `{self.name}` to be a finite number {bounds}, a keras.Variable of one, or a keras."
+                f"{owner}: expected `{self.name}` to be a finite number{bounds}, a keras.Variable of one, or a keras."
                 f"optimizers.schedules.LearningRateSchedule; received: {value!r}"
             )
 
