@@ -33,13 +33,12 @@ What differs from the authors' own code, github.com/yburda/iwae, which in turn d
 """
 
 import itertools
-import json
 import shutil
 
 import keras
 import numpy as np
 from keras import layers
-from mnist_run import FIXED, Run, binarised, check_arguments, load_mnist, markdown, parser_of, read_curve, score
+from mnist_run import FIXED, Run, binarised, check_arguments, load_mnist, markdown, parser_of, records_of, score
 
 import keras_vae
 from keras_vae import objectives
@@ -61,7 +60,7 @@ PAPER = {
 def main(arguments=None):
     args = parse_arguments(arguments)
     train, validation, test = load_mnist(args.data_dir, VALIDATION, args.quick)
-    validation, test = binarised(validation, FIXED), binarised(test, FIXED)
+    validation, test = binarised(validation, FIXED, 1), binarised(test, FIXED, 2)
     run = begin(args, train)
     print(f"{args.objective}, k = {args.k}: {len(train):,} images to train on, {len(test):,} to test on", flush=True)
     for stage, end in enumerate(ends(args.stages)):
@@ -73,7 +72,7 @@ def main(arguments=None):
         run.add_result(stage=stage, learning_rate=rate(stage), **score(run.vae, test, args.num_samples))
         print(f"  test NLL {run.results[-1]['nll']:.2f} ± {run.results[-1]['standard_error']:.2f}")
         write(args.out)
-    print(f"\n{table(found(args.out))}\nWritten:", *write(args.out), sep="\n")
+    print(f"\n{table(records_of(args.out, OBJECTIVES))}\nWritten:", *write(args.out), sep="\n")
     return run
 
 
@@ -142,19 +141,9 @@ def schedule(steps):
     return keras.optimizers.schedules.PiecewiseConstantDecay(lasts, [rate(stage) for stage in range(STAGES)])
 
 
-def found(folder):
-    """The records of all runs in a folder that have a result, with their curves: VAE first, by k."""
-    records = [
-        {**json.loads(path.read_text()), "curve": read_curve(path.with_suffix(".csv"))}
-        for path in folder.glob("*.json")
-    ]
-    records = [record for record in records if record["results"] and record["settings"]["objective"] in OBJECTIVES]
-    return sorted(records, key=lambda r: (list(OBJECTIVES).index(r["settings"]["objective"]), r["settings"]["k"]))
-
-
 def write(folder):
     """Writes the table and the figure of all runs in a folder; returns their files."""
-    records, files = found(folder), (folder / "table.md", folder / "curve.png")
+    records, files = records_of(folder, OBJECTIVES), (folder / "table.md", folder / "curve.png")
     files[0].write_text(table(records))
     draw(records).savefig(files[1], dpi=110)
     return files

@@ -159,6 +159,12 @@ class Run:
                 saved = time.monotonic()
             self.report(until, end="\n" if is_due else "\r")
 
+    def best(self):
+        """Another model, with the weights that `keep_best` has kept, and the epoch that they are of."""
+        vae = keras_vae.load_model(self.model_file)
+        vae.load_weights(self.best_file)
+        return vae, int(min(self.curve, key=lambda row: row["val_loss"])["epoch"])
+
     def save(self):
         """Writes the curve and the model, in this order: rows of epochs that the model has not seen are dropped."""
         replace(self.curve_file, self.write_curve)
@@ -200,6 +206,14 @@ def replace(path, save):
     unfinished = path.with_name(f"unfinished_{path.name}")
     save(unfinished)
     os.replace(unfinished, path)
+
+
+def records_of(folder, objectives):
+    """The records of a folder's runs that have results, each with its curve, in the order of their objectives."""
+    files = folder.glob("*.json")
+    records = [{**json.loads(file.read_text()), "curve": read_curve(file.with_suffix(".csv"))} for file in files]
+    records = [record for record in records if record["results"] and record["settings"]["objective"] in objectives]
+    return sorted(records, key=lambda r: (list(objectives).index(r["settings"]["objective"]), r["settings"].get("k")))
 
 
 def read_curve(path):

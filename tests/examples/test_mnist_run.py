@@ -172,6 +172,9 @@ def test_a_loss_that_is_no_number_ends_the_run(mnist_run, tmp_path, quick_to_com
     kept = run.model_file.read_bytes()
     run.vae.decoder.layers[-1].weights[0].assign(np.full((2, 784), np.nan, "float32"))
     x = np.zeros((60, 28, 28), "float32")
-    with pytest.warns(RuntimeWarning, match="not finite"), pytest.raises(SystemExit, match="the loss of epoch 2 is nan"):
+    with (
+        pytest.warns(RuntimeWarning, match="not finite"),
+        pytest.raises(SystemExit, match="the loss of epoch 2 is nan"),
+    ):
         run.train(2, lambda epoch: x, x[:20])
     assert run.model_file.read_bytes() == kept
