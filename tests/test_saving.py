@@ -150,6 +150,17 @@ MODELS |= {
     "several_draws": functools.partial(normal_vae, objective=objectives.ELBO(0.5, num_samples=4)),
 }
 
+OBJECTIVES = {
+    "capacity": lambda: objectives.Capacity(keras_vae.schedules.LinearWarmup(9, end=4.0), 2.0, "batch", num_samples=2),
+    "ciwae": lambda: objectives.CIWAE(0.25, 3),
+    "free_bits": lambda: objectives.FreeBits(0.1, [[1], [0]], "example", keras_vae.schedules.Cyclical(5, 2, 0.25)),
+    "geco": lambda: objectives.GECO(-2.0, 0.01, 2.0, (0.1, 10.0), 0.5, 2),
+    "iwae": lambda: objectives.IWAE(3, "dreg"),
+    "miwae": lambda: objectives.MIWAE(2, 4),
+    "renyi": lambda: objectives.RenyiBound(0.25, 3),
+}
+MODELS |= {name: (lambda make=make: normal_vae(objective=make())) for name, make in OBJECTIVES.items()}
+
 
 # Of a kind with others that are not.
 SLOW = {f"every_scale_of_{layer}" for layer in SCALED} - {
@@ -219,6 +230,8 @@ WEIGHTS = {
     "inverse": schedules.InverseTimeDecay(1.0, 5, 0.5),
     "piecewise": schedules.PiecewiseConstantDecay([3, 6], [0.0, 0.5, 1.0]),
     "polynomial": schedules.PolynomialDecay(0.0, 10, end_learning_rate=1.0, cycle=True),
+    "warm-up": keras_vae.schedules.LinearWarmup(6, end=2.0, delay=2),
+    "cyclical": keras_vae.schedules.Cyclical(4, 2, 0.5),
     "own": Steps(3),
 }
 

@@ -1,6 +1,7 @@
 """A constant of an objective: a number, which may be set while a model trains, or a schedule."""
 
 import math
+import threading
 import types
 
 import keras
@@ -17,6 +18,9 @@ LAST_STEP = 2**31 - 1
 
 # Where a schedule is looked at before it is used.
 PROBED_STEPS = (0, *(2**power for power in range(31)), LAST_STEP)
+
+# The names of the constants that this thread reads, while `beside_weights` listens.
+_read = threading.local()
 
 
 class Hyperparameter:
@@ -58,7 +62,10 @@ class Hyperparameter:
         self.name = name
 
     def __get__(self, objective, owner=None):
-        return self if objective is None else self.held_by(objective).get()
+        if objective is None:
+            return self
+        getattr(_read, "names", set()).add(self.name)
+        return self.held_by(objective).get()
 
     def __set__(self, objective, value):
         if hasattr(value, "shape") and not isinstance(value, keras.Variable) and tuple(value.shape) == ():
@@ -202,6 +209,24 @@ def value_at(value, step=None):
     if isinstance(value, Schedule):
         return value(LAST_STEP if step is None else step)
     return value
+
+
+def hyperparameters_of(cls):
+    """The `Hyperparameter`s of a class, those of its bases first."""
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    return [constant for name in names if isinstance(constant := getattr(cls, name, None), Hyperparameter)]
+
+
+def beside_weights(objective):
+    """An objective's constants of which no weight of a term is made, by name, as they were set."""
+    _read.names = set()
+    try:
+        objective.term_weights  # noqa: B018 - it is what reads them
+        of_weights = _read.names
+    finally:
+        del _read.names
+    names = (constant.name for constant in hyperparameters_of(type(objective)))
+    return {name: getattr(objective, name) for name in names if name not in of_weights}
 
 
 def weights_at(objective, step=None):
