@@ -14,11 +14,13 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 from keras import layers, optimizers
+from keras.optimizers.schedules import PolynomialDecay
 from replicas import WEIGHTS, X, assert_two_train_as_one, fitted, made
 from small import bernoulli_vae, gaussian_vae
 
 import keras_vae
 from keras_vae.layers import IndependentNormal
+from keras_vae.objectives import CIWAE, ELBO, IWAE, RenyiBound
 
 # Quick: the claims.
 
@@ -341,6 +343,24 @@ def test_mixed_precision(policy, rtol, jit_compile):
     assert isinstance(two.optimizer, optimizers.LossScaleOptimizer) is (policy == "mixed_float16")
     for name, curve in expected.items():
         np.testing.assert_allclose(history[name], curve, rtol=rtol, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("objective", "jit_compile"),
+    [
+        (lambda: ELBO(num_samples=2, gradient="stl"), False),
+        (lambda: IWAE(3, gradient="dreg"), False),
+        pytest.param(lambda: ELBO(num_samples=2, gradient="stl"), True, marks=pytest.mark.slow),
+        pytest.param(lambda: IWAE(3, gradient="dreg"), True, marks=pytest.mark.slow),
+        pytest.param(lambda: RenyiBound(0.5, 3), False, marks=pytest.mark.slow),
+        pytest.param(lambda: CIWAE(PolynomialDecay(1.0, 6, end_learning_rate=0.0), 3), False, marks=pytest.mark.slow),
+    ],
+)
+def test_the_bounds_and_their_gradients_are_one_device_s(objective, jit_compile):
+    build = functools.partial(gaussian_vae, units=8)
+    assert_two_train_as_one(
+        build=lambda: build(objective=objective()), fit={"sample_weight": WEIGHTS}, jit_compile=jit_compile
+    )
 
 
 @pytest.mark.slow
