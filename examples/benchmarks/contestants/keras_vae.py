@@ -21,10 +21,11 @@ def build(workload, train, seed, jit_compile="auto"):
         head = [keras_vae.layers.IndependentBernoulli(workload.event_shape)]
     else:
         head = [keras_vae.layers.IndependentNormal(workload.event_shape)]
+    objective = keras_vae.objectives.IWAE if workload.objective == "iwae" else keras_vae.objectives.ELBO
     vae = keras_vae.VAE(
         keras.Sequential([*networks.encoder(workload, layers), keras_vae.layers.IndependentNormal(workload.latent)]),
         keras.Sequential([*networks.decoder(workload, layers), *head]),
-        objective=keras_vae.objectives.ELBO(num_samples=workload.num_samples),
+        objective=objective(num_samples=workload.num_samples),
     )
     vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), jit_compile=jit_compile)
     vae.build((None, *workload.event_shape))
@@ -32,9 +33,6 @@ def build(workload, train, seed, jit_compile="auto"):
 
 
 class KerasVAE(FitContestant):
-    def elbo(self, images):
-        return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["elbo"]
-
     def log_likelihood(self, images):
         samples = self.workload.importance_samples
         return float(np.mean(self.model.log_likelihood(images, num_samples=samples, verbose=0)))
