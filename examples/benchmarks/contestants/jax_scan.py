@@ -38,7 +38,8 @@ class JAXScan(Contestant):
         """-log p(x|z), `[S, B]`, of x `[B, *event]` and z `[S, B, D]`."""
         outputs, x = jax_networks.decode(self.workload, weights, z), x.reshape(len(x), -1)
         if self.workload.likelihood == "bernoulli":
-            return optax.sigmoid_binary_cross_entropy(outputs, x).sum(-1)
+            # As NumPyro has it: one exponential an element. With optax's two an epoch takes a third longer (measured).
+            return (jnp.maximum(outputs, 0) - x * outputs + jnp.log1p(jnp.exp(-jnp.abs(outputs)))).sum(-1)
         mean, log_variance = jnp.split(outputs, 2, axis=-1)
         return 0.5 * ((x - mean) ** 2 * jnp.exp(-log_variance) + log_variance + math.log(2 * math.pi)).sum(-1)
 
