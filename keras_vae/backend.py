@@ -1,13 +1,12 @@
 """What the library needs of the backend, TensorFlow: its TFP, its random seeds, its XLA compiler.
 
-`compat`, `engine`, `data`, `export` and `callbacks` know TensorFlow too. All else is written in `keras.ops` and TFP's
-common interface.
+`compat`, `sums`, `engine`, `data`, `export` and `callbacks` know TensorFlow too. All else is written in `keras.ops` and
+TFP's common interface.
 """
 
 import contextlib
 import functools
 import inspect
-import math
 import threading
 
 import keras
@@ -27,16 +26,10 @@ from keras_vae.checks import check_seed
 
 tfd = tfp.distributions
 
-# Whether XLA computes a product with a vector in one loop with what makes the matrix: on a CPU, since TensorFlow 2.21.
-# (Earlier the loop takes a number at a time; on a GPU a sum is as good, and no product is rounded to TensorFloat-32.)
 ON_CPU = not tf.config.get_visible_devices("GPU")
-SUMS_AS_PRODUCTS = ON_CPU and tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 21)
 
 # Where, and how, this thread runs a program.
 _place = threading.local()
-
-# Numbers that such a product adds up: its error grows with their number, as that of a sum by halves does not.
-LONGEST_SUM = 1024
 
 
 def program(function, jit_compile=None, input_signature=None):
@@ -84,10 +77,19 @@ def custom_gradient(function):
             return function(*operands)[0]
         value = with_gradient(*operands)
         if not tf.executing_eagerly():
-            compat.hold_gradients(value.graph, [value.op])
+            first = keras.tree.flatten(value)[0]
+            compat.hold_gradients(first.graph, [first.op])
         return value
 
     return call
+
+
+def value_and_slope(function, x):
+    """What `function` gives for x, `[*batch]`, and its derivative, of the shape of x, `[*batch, ...]`."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = function(x)
+    return value, tape.gradient(value, x)
 
 
 @contextlib.contextmanager
@@ -131,51 +133,6 @@ def traced(function, shape, dtype):
     return returned[0]
 
 
-def same_static_shape(one, other):
-    """Whether two tensors are known, while tracing, to have the same shape."""
-    return one.shape.is_fully_defined() and one.shape == other.shape
-
-
-def sum_last(value, ndims, scale):
-    """`scale` times the sum of `value` over its last `ndims` axes, at least one.
-
-    On a CPU it is a product with a vector, which XLA computes in one loop with what makes `value`. For a sum XLA would
-    store `value` first.
-    """
-    event_shape = value.shape[-ndims:]
-    size = math.prod(event_shape) if event_shape.is_fully_defined() else 0
-    # The longest that divides the event, unless it divides badly.
-    chunk = next((chunk for chunk in range(min(size, LONGEST_SUM), 0, -1) if size % chunk == 0), 0)
-    if not SUMS_AS_PRODUCTS or size == 0 or chunk * LONGEST_SUM < size:
-        return tf.reduce_sum(value * scale, range(-ndims, 0))
-    batch_shape = tf.shape(value)[:-ndims]
-    rows = tf.reshape(value, (tf.reduce_prod(batch_shape) * (size // chunk), chunk))
-    sums = tf.linalg.matvec(rows, tf.fill([chunk], tf.constant(scale, value.dtype)))
-    if chunk < size:
-        sums = tf.reduce_sum(tf.reshape(sums, (-1, size // chunk)), -1)
-    return tf.ensure_shape(tf.reshape(sums, batch_shape), value.shape[:-ndims])
-
-
-def sum_to_shape_of(value, operand, scale):
-    """`scale` times `value` summed over the axes along which `operand` was broadcast to it: broadcasting's transpose.
-
-    The axes are found when the program runs, so that it holds for shapes unknown while tracing.
-    """
-    shape = tf.shape(operand)
-    last = trailing_ones(operand.shape, value.shape)
-    if last:
-        sums = sum_last(value, last, scale)
-        value, scale = tf.reshape(sums, tf.concat([tf.shape(sums), tf.ones(last, tf.int32)], 0)), 1.0
-    axes = compat.broadcast_axes(shape, tf.shape(value))
-    return tf.reshape(tf.reduce_sum(value * scale, axes), shape)
-
-
-def trailing_ones(shape, broadcast):
-    """Along how many of its last axes a tensor of `shape`, as known while tracing, was repeated to get `broadcast`."""
-    sizes = [1] * (len(broadcast) - len(shape)) + shape.as_list()
-    return next((k for k, size in enumerate(reversed(sizes)) if size != 1), len(sizes))
-
-
 def lgamma(x):
     """log of the gamma function, elementwise: Keras has none."""
     return tf.math.lgamma(x)
@@ -201,7 +158,7 @@ def stateless_seed(source):
 
 
 # Of one seed a stream for each purpose: no two draw the same noise.
-STREAMS = ("posterior", "reconstruction", "prior", "event", "elbo", "importance")
+STREAMS = ("posterior", "reconstruction", "prior", "event", "elbo", "importance", "objective")
 
 
 def seed_for(seed, purpose):

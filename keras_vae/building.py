@@ -13,9 +13,7 @@ from keras_vae.data.intake import as_tensors
 from keras_vae.data.parts import asked_for, lacks_target, pick, replace
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import likelihood_layers
-from keras_vae.objectives import ForwardPass
 from keras_vae.objectives.forward_pass import OF_PARTS
-from keras_vae.objectives.kl import has_closed_form
 
 
 @dataclasses.dataclass
@@ -44,7 +42,7 @@ class Known:
 class BuiltFromData(compat.Model):
     """A model with an encoder, a prior, a decoder and an objective that is built by the first x that it meets.
 
-    A subclass brings these; `encode`, `decode` and `call`; and a `seed_generator` of its noise.
+    A subclass brings these; `encode`, `decode`, `forward_pass` and `call`; and a `seed_generator` of its noise.
 
     Args:
         target: which part of x is scored: see `keras_vae.data.parts.pick`.
@@ -139,15 +137,14 @@ class BuiltFromData(compat.Model):
         if not self.prior.built:
             self.prior.build(tuple(posterior.event_shape))
         prior = contract.check_prior(posterior, self.prior())
-        self.known.kl = "closed form" if has_closed_form(posterior, prior) else "by draws"
-        z = posterior.sample(self.objective.num_samples, seed=backend.stateless_seed(0))
+        self.known.kl = "closed form" if self.objective.has_closed_kl(posterior, prior) else "by draws"
+        z = self.objective.draw(posterior, backend.stateless_seed(0))
         likelihood = contract.check_distribution("decoder", self.decode(z[0], training=True))
         self.known.support = getattr(likelihood, "support", None)
         self.known.event_shape = static_event_shape(likelihood)
         target = self.target_of(x)
         contract.check_fits(compat.layers_of(self.decoder), fitted(likelihood, target)[1])
-        forward = ForwardPass(target, posterior, z, self.decode(z, training=True), prior)
-        contract.check_terms(self.objective, self.objective(forward))
+        contract.check_terms(self.objective, self.objective(self.forward_pass(x, backend.stateless_seed(0), True)))
 
     def target_of(self, x):
         """The part of x that the likelihood scores: float32, or float64 under a float64 policy.

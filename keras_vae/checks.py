@@ -69,6 +69,18 @@ def check_fraction(owner, name, value):
     return value
 
 
+def check_choice(owner, name, value, choices):
+    """`value`, if it is one of the `choices`, which are words.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, str) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{owner}: expected `{name}` to be one of {known}; received: {value!r}")
+    return value
+
+
 def check_flag(owner, name, value):
     """`value`, if it is True or False.
 

@@ -1,8 +1,8 @@
 """How terms become what is minimised, by `add_loss`, and what is reported, by metrics.
 
-terms [B], nats -> add_terms -> add_loss -> loss          weighted by the objective and by the examples' weights
-                -> trackers -> nll, kl, elbo              weighted by the examples' weights alone
-nll/<part> [B], nats -> trackers -> nll/<part>            the same, of a likelihood of several parts; never minimised
+objective's terms [B], nats -> add_terms -> add_loss -> loss   weighted by the objective and by the examples' weights
+                            -> trackers -> each by its name    weighted by the examples' weights alone
+nll, kl, nll/<part> [B]     -> trackers -> each, and elbo      the same, whatever is minimised
 """
 
 import contextlib
@@ -17,7 +17,8 @@ from keras_vae.data import contract
 from keras_vae.data.parts import pick
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import Objective
-from keras_vae.objectives.term_weight import weights_at
+from keras_vae.objectives.base import elbo_of, names_of_terms
+from keras_vae.objectives.hyperparameter import weights_at
 
 # The sample weights of the step that a thread is at. Keras's `train_step` calls a model on x alone, as does whoever
 # calls a VAE inside a larger model; yet the losses are added in `call`, where x is scored. So the weights wait here,
@@ -29,7 +30,7 @@ class TermModel(BuiltFromData):
     """A Keras model that is trained by the per-example terms that its `call` returns and adds as losses.
 
     A subclass defines `call(x, training)`, which returns `{"reconstruction": ..., **terms}` and hands the terms to
-    `add_terms`. What else it returns by a name `nll/<part>` is reported, too.
+    `add_terms`. What is reported whatever is minimised is among them: `nll`, `kl` and, of several parts, `nll/<part>`.
 
     Args:
         objective: names and weighs the terms; a `keras_vae.objectives.Objective`. A subclass sets `self.objective`.
@@ -39,7 +40,7 @@ class TermModel(BuiltFromData):
     def __init__(self, objective, target=None, **kwargs):
         super().__init__(target, **kwargs)
         self.elbo_tracker = keras.metrics.Mean(name="elbo")
-        self.term_trackers = {name: keras.metrics.Mean(name=name) for name in objective.term_weights}
+        self.term_trackers = {name: keras.metrics.Mean(name=name) for name in names_of_terms(objective)}
         self.part_trackers = {}  # made when built: only then it is known what parts there are
 
     def build(self, input_shape):
@@ -58,11 +59,11 @@ class TermModel(BuiltFromData):
     def _replace_objective(self, objective):
         """Has another objective from the next step on. Programs are traced anew."""
         contract.check_part("objective", objective, Objective, "keras_vae.objectives.ELBO()")
-        if list(objective.term_weights) != list(self.term_trackers):
+        if names_of_terms(objective) != list(self.term_trackers):
             raise ValueError(
-                f"VAE: expected another `objective` to have the same terms, {list(self.term_trackers)}; received "
-                f"{objective!r}, which has {list(objective.term_weights)}. Make another model of the same parts: "
-                "VAE(vae.encoder, vae.decoder, vae.prior, objective)."
+                f"VAE: expected another `objective` to have the same terms, {list(self.objective.term_weights)}; "
+                f"received {objective!r}, which has {list(objective.term_weights)}. Make another model of the same "
+                "parts: VAE(vae.encoder, vae.decoder, vae.prior, objective)."
             )
         compat.replace_layer(self, "objective", objective)
         if self.built:
@@ -87,12 +88,19 @@ class TermModel(BuiltFromData):
         """
         return int(ops.convert_to_numpy(compat.loss_tracker_of(self).count))
 
-    def add_terms(self, terms, training):
-        """Adds each term's weighted mean over the batch to the model's losses."""
+    def step_of(self, training):
+        """The iteration of the optimizer that trains, a variable; None outside training, and where there is none."""
         # A model around this one has the optimizer, if it is what is trained.
         around = iterations_of(compat.outermost_layer())
-        weights = weights_at(self.objective, (self.iteration if around is None else around) if training else None)
-        sample_weight = getattr(_step, "sample_weight", None)
+        return (self.iteration if around is None else around) if training else None
+
+    def example_weights(self):
+        """The weight of each example of the step that this thread is at, `[B]`; None where all count alike."""
+        return getattr(_step, "sample_weight", None)
+
+    def add_terms(self, terms, training):
+        """Adds each term's weighted mean over the batch to the model's losses."""
+        weights, sample_weight = weights_at(self.objective, self.step_of(training)), self.example_weights()
         for name, value in terms.items():
             if sample_weight is not None:
                 value = value * ops.cast(sample_weight, value.dtype)
@@ -140,11 +148,10 @@ class TermModel(BuiltFromData):
                 f"{list(self.term_trackers)}, [batch] each; received {found}. Keep what super().call(x, training) "
                 "returns."
             )
-        terms = {name: y_pred[name] for name in self.term_trackers}
-        sample_weight = getattr(_step, "sample_weight", None)
+        sample_weight = self.example_weights()
         for name, tracker in [*self.term_trackers.items(), *self.part_trackers.items()]:
             tracker.update_state(y_pred[name], sample_weight)
-        self.elbo_tracker.update_state(self.objective.elbo(terms), sample_weight)
+        self.elbo_tracker.update_state(elbo_of(y_pred), sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         # What `compile(metrics=...)` compares: x itself with its reconstruction.
@@ -159,8 +166,8 @@ class TermModel(BuiltFromData):
                 metric.reset_state()
 
     def get_metrics_result(self):
-        """What the metrics say; and what the likelihood has learned beside the network, as it stands, such as sigma."""
-        found = super().get_metrics_result()
+        """What the metrics say; and what likelihood and objective have learned beside networks, such as sigma."""
+        found = {**super().get_metrics_result(), **self.objective.learned_values()}
         for layer in likelihood_layers(self.decoder):
             found.update(layer.learned_values())
         return found

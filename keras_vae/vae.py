@@ -1,11 +1,11 @@
 """The VAE: a Keras model that reads as the equation."""
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_vae import backend
 from keras_vae.adapting import Adaptable
 from keras_vae.backend import tfd
 from keras_vae.checks import check_integer, check_seed
@@ -29,6 +29,7 @@ class VAE(Adaptable, Inference, Persistent):
 
     (Kingma & Welling, arXiv 1312.6114, equation 10). Trained by `fit` on x alone; labels, if given, are ignored. `loss`
     is minimised; the metrics `elbo`, `nll` and `kl` are in nats per example, exact over the epoch, and never weighted.
+    They are reported whatever the objective is.
 
         encoder = keras.Sequential([keras.layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(4)])
         decoder = keras.Sequential([keras.layers.Dense(64, "relu"), keras_vae.layers.IndependentNormal(13)])
@@ -87,22 +88,32 @@ class VAE(Adaptable, Inference, Persistent):
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        return {"reconstruction": forward.reconstruction(), **forward.reported(), **terms}
+        return {"reconstruction": forward.reconstruction(), **forward.reported(), **terms}  # nll and kl always
 
     def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
         """x `[B, *event]` through the model, to all that the objective looks at.
 
         Args:
             x: `[B, *event]`.
-            seed: of the draws of z, int32 `[2]`.
+            seed: of all its noise, int32 `[2]`.
             training: as of `call`.
         """
-        posterior = self.encode(x, training=training)  # q(z|x): batch [B], event [D]
-        prior = self.prior()  # p(z): batch [], event [D]
-        z = posterior.sample(self.objective.num_samples, seed=backend.seed_for_rows(seed, posterior))  # [S, B, D]
+        posterior, prior, z = self.infer(x, seed, training)  # q(z|x), p(z), z ~ q: [S, B, D]
+        tap = self.objective.tap(z)  # z, with the gradient that the objective wants
+        decode = functools.partial(self.decode, training=training)
         x = self.target_of(x)
-        likelihood, fits = fitted(self.decode(z, training=training), x)  # p(x|z): batch [S, B], event = shape of one x
-        return ForwardPass(x, posterior, z, likelihood, prior, tuple(fits))
+        likelihood, fits = fitted(decode(tap.z), x)  # p(x|z): batch [S, B], event = shape of one x
+        step = {"training": bool(training), "step": self.step_of(training), "sample_weight": self.example_weights()}
+        return ForwardPass(x, posterior, z, likelihood, prior, tuple(fits), decode, seed, tap=tap, **step)
+
+    def infer(self, x: Any, seed: Any, training: bool | None = None) -> tuple[tfd.Distribution, tfd.Distribution, Any]:
+        """The posterior q(z|x), batch `[B]`; the prior p(z), batch `[]`; and draws of z, `[S, B, *latent]`.
+
+        Args:
+            x, seed, training: as of `forward_pass`.
+        """
+        posterior, prior = self.encode(x, training=training), self.prior()
+        return posterior, prior, self.objective.draw(posterior, seed)
 
     @query
     def encode(self, x: Any, training: bool | None = None) -> tfd.Distribution:

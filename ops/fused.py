@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend
+from keras_vae import backend, sums
 
 # Sums are taken at this scale, so that finite summands have a finite sum and only an infinite one gives infinity.
 # A power of two, hence exact, down to summands of about 1e-31; room for 2^24 of them.
@@ -82,9 +82,9 @@ def is_constant(operand):
 
 def sum_to_shape_of(value, operand):
     """`value` summed over the axes along which `operand` was broadcast to it."""
-    if backend.same_static_shape(value, operand):
+    if sums.same_static_shape(value, operand):
         return value
-    return saturated_sum(value, lambda value, scale: backend.sum_to_shape_of(value, operand, scale))
+    return saturated_sum(value, lambda value, scale: sums.sum_to_shape_of(value, operand, scale))
 
 
 def fused(forward, backward):
@@ -115,7 +115,7 @@ def fused(forward, backward):
             summands = forward(*operands)
             if not event_ndims:
                 return summands
-            return saturated_sum(summands, lambda value, scale: backend.sum_last(value, event_ndims, scale))
+            return saturated_sum(summands, lambda value, scale: sums.sum_last(value, event_ndims, scale))
 
         @backend.xla_compile
         def gradient(upstream, *operands):

@@ -28,7 +28,8 @@ ARROWS = {
     "pictures": set(),
     "reprs": set(),
     "backend": {"checks", "compat"},
-    "ops": {"backend"},
+    "sums": {"backend", "compat"},
+    "ops": {"sums", "backend"},
     "estimates": {"backend"},
     "data": {"estimates", "backend"},
     "scales": {"ops", "checks", "reprs"},
@@ -43,7 +44,7 @@ ARROWS = {
     "noise": {"backend"},
     "trainer": {"compiling", "building", "engine", "data", "checks", "compat"},
     "inference": {"trainer", "evaluation"},
-    "signatures": {"evaluation", "layers", "data", "estimates", "backend"},
+    "signatures": {"evaluation", "objectives", "layers", "data", "estimates", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
     "persistence": {"export", "version", "compat"},
     "adapting": {"layers", "data", "checks"},
@@ -62,6 +63,7 @@ ARROWS = {
 KNOW_TENSORFLOW = {
     "backend",
     "compat",
+    "sums",
     "export",
     "engine",
     "callbacks",
@@ -208,7 +210,7 @@ def test_an_editor_shows_keras_s_arguments(method):
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (keras_vae.objectives.ELBO(beta=0.5), "ELBO(num_samples=1, beta=0.5)"),
+        (keras_vae.objectives.ELBO(beta=0.5), "ELBO(num_samples=1, beta=0.5, kl='auto', gradient='plain')"),
         (keras_vae.scales.Shared(initial=0.3), "Shared(floor=0.001, initial=0.3, axis=None)"),
         (keras_vae.scales.Fixed(2), "Fixed(value=2.0)"),
         (keras_vae.priors.StandardNormal(3), "StandardNormal(event_shape=(3,))"),

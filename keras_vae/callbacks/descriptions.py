@@ -8,7 +8,7 @@ from keras import ops
 from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.term_weight import Schedule, number_of
+from keras_vae.objectives.hyperparameter import Schedule, number_of
 
 
 def configuration(vae):

@@ -17,7 +17,7 @@ from keras_vae.callbacks.views import Views, part_title
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.term_weight import Schedule, weights_at
+from keras_vae.objectives.hyperparameter import Schedule, weights_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):

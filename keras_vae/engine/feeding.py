@@ -27,6 +27,7 @@ class Feed:
 
     Attributes:
         num_batches: how many batches the data holds, or None where that is not known.
+        num_examples: how many examples the data holds, as if its last batch were full; None where that is not known.
         batch_size: examples a batch, or None where that is not known.
         example_size: numbers in one example of x, or None where that is not known.
         steps: how many batches an epoch were asked for; None for all.
@@ -48,10 +49,14 @@ class Feed:
             num_rows = keras.tree.flatten(x)[0].shape[0]
             self.batch_size = rows_per_batch(num_rows, batch_size, self.steps)
             self.num_batches = math.ceil(num_rows / self.batch_size)
-        elif kinds.is_dataset(x):
+            self.num_examples = num_rows
+            return
+        if kinds.is_dataset(x):
             self.num_batches = kinds.num_batches(x)
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
+        is_known = None not in (self.num_batches, self.batch_size)
+        self.num_examples = self.num_batches * self.batch_size if is_known else None
 
     def replace_arrays(self, batches_per_call, as_dataset, shuffle=False, labels=False, seed=0, first_batch=int):
         """Replaces arrays among the arguments by what yields their batches.

@@ -1,11 +1,26 @@
 """Objectives: named, weighted terms over a forward pass, in nats per example."""
 
 from keras_vae.objectives.base import Objective
+from keras_vae.objectives.ciwae import CIWAE
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.forward_pass import ForwardPass
-from keras_vae.objectives.term_weight import TermWeight
+from keras_vae.objectives.hyperparameter import Hyperparameter
+from keras_vae.objectives.importance_weighted import ImportanceWeighted
+from keras_vae.objectives.iwae import IWAE
+from keras_vae.objectives.miwae import MIWAE
+from keras_vae.objectives.renyi import RenyiBound
 
-__all__ = ["ELBO", "ForwardPass", "Objective", "TermWeight"]
+__all__ = [
+    "CIWAE",
+    "ELBO",
+    "IWAE",
+    "MIWAE",
+    "ForwardPass",
+    "Hyperparameter",
+    "ImportanceWeighted",
+    "Objective",
+    "RenyiBound",
+]
 
 
 def __dir__():

@@ -4,18 +4,21 @@ from typing import Any
 
 import keras
 
+from keras_vae import backend
 from keras_vae.checks import check_integer
-from keras_vae.objectives.forward_pass import ForwardPass
-from keras_vae.objectives.term_weight import TermWeight
+from keras_vae.objectives.forward_pass import ForwardPass, Tap
+from keras_vae.objectives.hyperparameter import Hyperparameter
+from keras_vae.objectives.kl import has_closed_form
 from keras_vae.reprs import repr_of
 
 
 class Objective(keras.layers.Layer):
     """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
 
-    A subclass defines `term_weights`, `__call__` and `elbo`, and is registered with Keras to be saved. A number that
-    may be set while a model trains is a `TermWeight`. Networks and other state are the objective's as they are any
-    layer's. They are saved with the VAE.
+    A subclass defines `term_weights` and `__call__`, and is registered with Keras to be saved. A constant that may be
+    set while a model trains, or be a schedule, is a `Hyperparameter`. Networks and other state are the objective's as
+    they are any layer's. They are saved with the VAE. Whatever is minimised, the model reports `nll`, `kl` and `elbo`
+    unweighted, and beside them the objective's own terms.
 
         @keras.saving.register_keras_serializable("my_package")
         class Halved(keras_vae.objectives.ELBO):
@@ -46,26 +49,49 @@ class Objective(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must define `term_weights`")
 
     def build(self, dtype: str = "float32") -> None:
-        """Makes variables of the numbers that may be set, of the `dtype` of the terms."""
-        for weight in term_weights_of(type(self)):
-            weight.held_by(self).build(dtype)
+        """Makes variables of the numbers that may be set, of the `dtype` of the terms.
+
+        Networks are built by the first, symbolic pass.
+        """
+        for constant in hyperparameters_of(type(self)):
+            constant.held_by(self).build(dtype)
+
+    def prepare(self, num_examples: int | None) -> None:
+        """Called by `fit` before the first step, with how many examples an epoch has; None where nobody can know."""
+
+    def draw(self, posterior: Any, seed: Any) -> Any:
+        """Draws of the latent, `[S, B, *latent]`: `num_samples` an example.
+
+        Args:
+            posterior: q(z|x), batch `[B]`.
+            seed: int32 `[2]`.
+        """
+        return posterior.sample(self.num_samples, seed=backend.seed_for_rows(seed, posterior))
+
+    def tap(self, z: Any) -> Tap:
+        """The draws as the decoder is given them: equal to z, with another gradient where an objective wants one."""
+        return Tap(z)
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:  # Keras's own wants tensors
         """The terms of a `ForwardPass`: `{name: [B]}`, nats per example, named and ordered as `term_weights`.
 
-        Ask for log p(x|z) by `forward.log_likelihood`. It is computed once, and each part's share is reported of it.
+        Ask for densities by the pass: `forward.log_likelihood`. They are computed once.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
 
-    def elbo(self, terms: dict[str, Any]) -> Any:
-        """The unweighted evidence lower bound from the terms, `[B]`, nats per example."""
-        raise NotImplementedError(f"{type(self).__name__} must define `elbo`")
+    def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
+        """Whether the `kl` that is reported is a closed form, and not by draws."""
+        return has_closed_form(posterior, prior)
+
+    def learned_values(self) -> dict[str, Any]:
+        """What the objective has learned beside its networks, `{name: number}`, reported as metrics are."""
+        return {}
 
     def __setattr__(self, name, value):
         # Before Keras sees it, which would have a variable among those that are trained.
-        weight = getattr(type(self), name, None)
-        if isinstance(weight, TermWeight):
-            weight.__set__(self, value)
+        constant = getattr(type(self), name, None)
+        if isinstance(constant, Hyperparameter):
+            constant.__set__(self, value)
         else:
             super().__setattr__(name, value)
 
@@ -75,19 +101,28 @@ class Objective(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         # What all layers have, only where it was given: a constructor of one's own need not take it.
         common = {name: value for name, value in super().get_config().items() if name in self.layer_arguments}
-        weights = {each.name: each.config_of(self) for each in term_weights_of(type(self))}
-        return {**common, "num_samples": self.num_samples, **weights}
+        constants = {each.name: each.config_of(self) for each in hyperparameters_of(type(self))}
+        return {**common, "num_samples": self.num_samples, **constants}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]):
-        names = {weight.name for weight in term_weights_of(cls)} & set(config)
-        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def __repr__(self):
         return repr_of(self)
 
 
-def term_weights_of(cls):
-    """The `TermWeight`s of a class, those of its bases first."""
+def hyperparameters_of(cls):
+    """The `Hyperparameter`s of a class, those of its bases first."""
     names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    return [weight for name in names if isinstance(weight := getattr(cls, name, None), TermWeight)]
+    return [constant for name in names if isinstance(constant := getattr(cls, name, None), Hyperparameter)]
+
+
+def names_of_terms(objective):
+    """What is reported of any x: `nll` and `kl`, whatever is minimised, and the objective's terms; a list."""
+    return list(dict.fromkeys(["nll", "kl", *objective.term_weights]))
+
+
+def elbo_of(terms):
+    """The evidence lower bound, `[B]`, nats: -(nll + kl), whatever is minimised."""
+    return -(terms["nll"] + terms["kl"])

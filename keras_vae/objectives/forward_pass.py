@@ -2,22 +2,40 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.estimates import point_estimate
+from keras_vae.objectives.hyperparameter import value_at
+from keras_vae.objectives.kl import kl_divergence
 
 OF_PARTS = "nll/"  # how the names begin of what is reported of a part of x
+
+
+class Tap(NamedTuple):
+    """The latents as the decoder is given them, `[S, B, *latent]`: where an objective may reach into their gradient.
+
+    Attributes:
+        z: the latents, equal to the draws.
+        probe: zeros `[S, B]` that the log weights have added, or None: see `keras_vae.objectives.dreg`.
+    """
+
+    z: Any
+    probe: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ForwardPass:
     """One pass of a batch of B examples through a VAE, with S draws of the latent for each.
 
+    Densities and what is made of them are computed when they are asked for, and once.
+
         forward = vae.forward_pass(x, seed=np.array([0, 1], "int32"))
-        forward.log_likelihood  # [S, B], nats
+        forward.log_weights  # [S, B], nats
 
     Attributes:
         x: what the likelihood scores, `[B, *event]`.
@@ -26,6 +44,12 @@ class ForwardPass:
         likelihood: p(x|z), batch `[S, B]`.
         prior: p(z), batch `[]`.
         fits: what sigmas were fitted to x, `keras_vae.layers.fitted.Fit`s: in training, under an `Optimal()` scale.
+        decode: the function of z that gave the likelihood.
+        seed: of the pass, int32 `[2]`.
+        tap: z as the decoder was given it. By default as it was drawn.
+        training: whether this is a step that trains.
+        step: the optimizer's iteration of a step that trains; else None, and schedules have their final values.
+        sample_weight: of each example, `[B]`; None where all count alike.
     """
 
     x: Any
@@ -34,6 +58,12 @@ class ForwardPass:
     likelihood: tfd.Distribution
     prior: tfd.Distribution
     fits: tuple = ()
+    decode: Callable | None = None
+    seed: Any = None
+    tap: Tap | None = None
+    training: bool = False
+    step: Any = None
+    sample_weight: Any = None
 
     @functools.cached_property
     def log_likelihood(self) -> Any:
@@ -48,12 +78,77 @@ class ForwardPass:
         by_part = getattr(self.likelihood, "log_prob_by_part", None)
         return {} if by_part is None else by_part(self.x)
 
-    def reported(self) -> dict[str, Any]:
-        """What is reported beside the terms, and not minimised: `{"nll/age": [B]}`, each part's share of `nll`; nats.
+    @functools.cached_property
+    def log_prior(self) -> Any:
+        """log p(z), `[S, B]`, nats."""
+        return self._in_nats(self.prior.log_prob(self._tapped.z))
 
-        A share is the mean over the draws of -log p(x_k|z). They add up to the `nll` of an `ELBO`.
+    @functools.cached_property
+    def log_posterior(self) -> Any:
+        """log q(z|x), `[S, B]`, nats."""
+        return self._in_nats(self.posterior.log_prob(self._tapped.z))
+
+    @functools.cached_property
+    def pathwise_log_posterior(self) -> Any:
+        """log q(z|x), `[S, B]`, nats, whose gradient reaches the encoder through z alone.
+
+            value + sum(slope * (z - stop(z))),    slope = d log q(z|x) / dz at stop(z)
+
+        What is left out, the gradient through q's parameters with z held, is the score: its mean over z ~ q is 0
+        (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are
+        part of its density.
         """
-        return {f"{OF_PARTS}{name}": -ops.mean(each, axis=0) for name, each in self.log_likelihood_by_part.items()}
+        z = self._tapped.z
+        held = ops.stop_gradient(z)
+        value, slope = backend.value_and_slope(self.posterior.log_prob, held)
+        event = tuple(range(len(value.shape), len(z.shape)))
+        along_z = ops.sum(ops.stop_gradient(slope) * (z - held), axis=event)
+        return self._in_nats(ops.stop_gradient(value) + along_z)
+
+    @property
+    def log_weights(self) -> Any:
+        """log p(x|z) + log p(z) - log q(z|x), the log of the importance weights, `[S, B]`, nats."""
+        return self._weighted(self.log_posterior)
+
+    @property
+    def pathwise_log_weights(self) -> Any:
+        """`log_weights`, with `pathwise_log_posterior` in place of log q(z|x)."""
+        return self._weighted(self.pathwise_log_posterior)
+
+    @functools.cached_property
+    def nll(self) -> Any:
+        """The mean over the draws of -log p(x|z), `[B]`, nats."""
+        return -ops.mean(self.log_likelihood, axis=0)
+
+    @functools.cached_property
+    def kl(self) -> Any:
+        """KL(q(z|x) || p(z)), `[B]`, nats: in closed form where TFP has one registered, or else by the draws."""
+        return kl_divergence(self)
+
+    def reported(self) -> dict[str, Any]:
+        """What is reported whatever is minimised: `nll`, `kl`, and `nll/age`, each part's share of `nll`; `[B]`, nats.
+
+        A share is the mean over the draws of -log p(x_k|z). They add up to `nll`.
+        """
+        by_part = self.log_likelihood_by_part.items()
+        shares = {f"{OF_PARTS}{name}": -ops.mean(each, axis=0) for name, each in by_part}
+        return {"nll": self.nll, "kl": self.kl, **shares}
+
+    def at(self, z: Any) -> "ForwardPass":
+        """The same pass at other latents, `[S, B, *latent]`, which are decoded."""
+        return dataclasses.replace(self, z=z, tap=None, fits=(), likelihood=self.decode(z))
+
+    def value_of(self, constant: Any) -> Any:
+        """The value of an objective's constant at this step: of a schedule, outside training, its final one."""
+        return value_at(constant, self.step)
+
+    def seed_for(self, purpose: str) -> Any:
+        """A seed, int32 `[2]`, for noise of an objective's own; on each replica another.
+
+        Args:
+            purpose: one of `keras_vae.backend.STREAMS`: "objective".
+        """
+        return backend.fold_in(backend.seed_for(self.seed, purpose), backend.first_row())
 
     def reconstruction(self) -> Any:
         """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.
@@ -66,3 +161,16 @@ class ForwardPass:
         """Takes the fitted sigmas into their scales' estimates."""
         for fit in self.fits:
             fit.commit()
+
+    @property
+    def _tapped(self):
+        return Tap(self.z) if self.tap is None else self.tap
+
+    def _in_nats(self, log_density):
+        """A density of the latents in the precision of the terms."""
+        return ops.cast(log_density, self.log_likelihood.dtype)
+
+    def _weighted(self, log_posterior):
+        log_weights = self.log_likelihood + self.log_prior - log_posterior
+        probe = self._tapped.probe
+        return log_weights if probe is None else log_weights + ops.cast(probe, log_weights.dtype)

@@ -13,10 +13,15 @@ PASSING_ON = {
 
 
 def kl_divergence(forward):
-    """KL(q(z|x) || p(z)), `[B]`, nats: in closed form, or else the draws' mean of log q(z|x) - log p(z)."""
+    """KL(q(z|x) || p(z)), `[B]`, nats: in closed form, or else by the draws."""
     if has_closed_form(forward.posterior, forward.prior):
         return forward.posterior.kl_divergence(forward.prior)
-    return ops.mean(forward.posterior.log_prob(forward.z) - forward.prior.log_prob(forward.z), axis=0)
+    return kl_by_draws(forward)
+
+
+def kl_by_draws(forward):
+    """The draws' mean of log q(z|x) - log p(z), `[B]`, nats."""
+    return ops.mean(forward.log_posterior - forward.log_prior, axis=0)
 
 
 def has_closed_form(q, p):
@@ -38,3 +43,14 @@ def parts_of(distribution):
     """The distributions that one is made of, a list."""
     parts = getattr(distribution, "distributions", None)
     return list(parts) if isinstance(parts, (list, tuple)) else [getattr(distribution, "distribution", parts)]
+
+
+def check_closed_form(owner, q, p):
+    """Raises ValueError unless TFP has a closed form of KL(q || p) registered."""
+    if not has_closed_form(q, p):
+        names = (type(each).__name__.strip("_") for each in (q, p))
+        raise ValueError(
+            '{}: expected a closed form of KL(q(z|x) || p(z)) with kl="closed"; none is registered of {} from {}. Take '
+            'kl="draws", the mean of log q(z|x) - log p(z) over the draws; or register one with '
+            "tfp.distributions.RegisterKL.".format(owner, *names)
+        )

@@ -5,7 +5,7 @@ import re
 import pytest
 import tensorflow as tf
 
-from keras_vae import backend
+from keras_vae import sums
 from keras_vae.ops import bernoulli_nll, gaussian_kl, gaussian_nll
 
 SHAPE = (64, 784)
@@ -27,7 +27,7 @@ def loops(function, *operands):
     return [shape for shape, _ in computed if large in shape], computed
 
 
-@pytest.mark.skipif(not backend.SUMS_AS_PRODUCTS, reason="an older XLA, and a GPU's, sums otherwise")
+@pytest.mark.skipif(not sums.SUMS_AS_PRODUCTS, reason="an older XLA, and a GPU's, sums otherwise")
 @every_op
 def test_forward_is_one_loop_and_stores_no_summand(op, data, parameters):
     stored, computed = loops(lambda *operands: op(*operands), *[tf.zeros(SHAPE)] * (data + parameters))
