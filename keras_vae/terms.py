@@ -71,7 +71,7 @@ class TermModel(BuiltFromData):
             self.build_objective()
             if not all(layer.built for layer in compat.layers_of(objective)):
                 with self.distribute_strategy.scope():
-                    compat.symbolically(self._check_parts, self.x_spec)  # builds networks of its own
+                    compat.symbolically(self.call, self.x_spec)  # makes the weights of its networks
         self.forget_steps()
 
     @property
