@@ -35,7 +35,7 @@ ARROWS = {
     "scales": {"ops", "checks", "reprs"},
     "layers": {"scales", "data", "ops", "estimates", "backend", "checks", "compat"},
     "priors": {"layers", "backend", "checks", "reprs"},
-    "objectives": {"estimates", "backend", "checks", "reprs", "compat"},
+    "objectives": {"ops", "estimates", "backend", "checks", "reprs", "compat"},
     "optimizers": set(),
     "engine": {"optimizers", "data", "backend", "checks", "compat"},
     "evaluation": {"engine", "layers", "data", "estimates", "backend", "checks", "compat"},

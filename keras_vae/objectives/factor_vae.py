@@ -8,10 +8,10 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae import backend
-from keras_vae.backend import tfd
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
+from keras_vae.ops.noise import standard_normal
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -84,7 +84,8 @@ class FactorVAE(ELBO):
         return {**super().term_weights, "total_correlation": self.gamma, "discriminator": 1.0}
 
     def prepare(self, num_examples: int | None) -> None:
-        self.check_batch(num_examples)
+        if num_examples == 1:
+            raise single_examples()
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         z = ops.reshape(forward.z, (*ops.shape(forward.z)[:2], math.prod(forward.z.shape[2:])))  # [S, B, D]
@@ -120,13 +121,18 @@ class FactorVAE(ELBO):
         """Raises ValueError if there has been no batch of more than one example, and this is none."""
         self.largest_batch = max(self.largest_batch, size or 0)
         if self.largest_batch == 1:
-            raise ValueError(
-                "FactorVAE: expected batches of several examples, over which latents are permuted; received one "
-                "example at a time. Take a larger batch_size."
-            )
+            raise single_examples()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "discriminator": keras.saving.serialize_keras_object(self.discriminator)}
+
+
+def single_examples():
+    """The ValueError of training on one example at a time."""
+    return ValueError(
+        "FactorVAE: expected batches of several examples, over which latents are permuted; received one example at a "
+        "time. Take a larger batch_size."
+    )
 
 
 def of_the_paper():
@@ -143,14 +149,15 @@ def permute(z, seed, sample_weight=None):
         seed: int32 `[2]`.
         sample_weight: `[B]`, or None where all weigh alike.
     """
-    size = ops.shape(z)[1]
-    index = ops.argsort(tfd.Uniform().sample(ops.shape(z), seed=backend.fold_in(seed, 0)), axis=1)
+    draws, size, units = ops.shape(z)
+    index = ops.argsort(standard_normal((draws, size, units), backend.fold_in(seed, 0)), axis=1)
     if sample_weight is not None:
         # Points at equal distances, in a random order, fall on the examples' weights laid end to end.
         ends = ops.cumsum(ops.cast(sample_weight, "float32"))
-        start = tfd.Uniform().sample((ops.shape(z)[0], 1, z.shape[2]), seed=backend.fold_in(seed, 1))
+        start = standard_normal((draws, 1, units), backend.fold_in(seed, 1))
+        start = 0.5 + 0.5 * ops.erf(start / math.sqrt(2.0))  # uniform on [0, 1]
         points = (ops.cast(index, "float32") + start) / ops.cast(size, "float32")
         points = ops.minimum(points, 1.0 - 1e-6) * ends[-1]  # an end is another example's, if it is one's
         index = ops.searchsorted(ends, ops.reshape(points, (-1,)), side="right")
-        index = ops.minimum(ops.reshape(index, ops.shape(z)), size - 1)
+        index = ops.minimum(ops.reshape(index, (draws, size, units)), size - 1)
     return ops.take_along_axis(z, index, axis=1)

@@ -103,9 +103,7 @@ class Routed(keras.optimizers.Optimizer):
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         if trainable_variables is None:
-            raise ValueError(
-                "Routed: expected `apply` to be given gradients and variables; received no variables"
-            )
+            raise ValueError("Routed: expected `apply` to be given gradients and variables; received no variables")
         trainable_variables = list(trainable_variables)
         self.build(trainable_variables)
         places = self.places_among(trainable_variables)

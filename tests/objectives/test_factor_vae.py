@@ -130,7 +130,7 @@ def test_a_trained_discriminator_finds_the_total_correlation_of_a_gaussian(corre
     known = -0.5 * np.log(np.linalg.det(covariance / np.outer(scale, scale)))
     found = vae.evaluate(fresh, batch_size=5000, verbose=0, return_dict=True)
     assert found["total_correlation"] == pytest.approx(known, abs=0.05)
-    assert known == 0.0 or found["discriminator"] < np.log(2.0) - 0.05
+    assert correlation == 0.0 or found["discriminator"] < np.log(2.0) - 0.05
     np.testing.assert_array_equal(vae.encoder.get_weights()[0], np.eye(2))
 
 
@@ -182,11 +182,11 @@ def test_an_example_of_weight_0_counts_for_nothing():
 
 @pytest.mark.parametrize("how", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
 def test_blocks_train_as_keras_does(how):
-    """With noise and a batch's statistics in the discriminator, and weighted."""
-    network = functools.partial(small, between=[layers.BatchNormalization(), layers.Dropout(0.2, seed=5)])
+    """With a batch's statistics in the discriminator, and weighted. (Keras's dropout draws otherwise under XLA.)"""
     curves = []
     for compiled in ({"jit_compile": False}, how):
-        network = functools.partial(small, between=[layers.BatchNormalization(), layers.Dropout(0.2, seed=5)])
+        dropout = [] if "jit_compile" in how else [layers.Dropout(0.2, seed=5)]
+        network = functools.partial(small, between=[layers.BatchNormalization(), *dropout])
         vae = made(network, compiled=compiled)
         curves.append(fit(vae, sample_weight=WEIGHTS, validation_data=(X[:20],)))
         moved = vae.objective.discriminator.layers[2].moving_mean
@@ -251,8 +251,8 @@ def test_it_trains_within_a_larger_model():
 def test_callbacks_and_exports_know_nothing_of_it(tmp_path):
     vae = made()
     callbacks = [
-        keras_vae.callbacks.TensorBoard(tmp_path / "logs", X[:8]),
-        keras_vae.callbacks.CollapseAlarm(X[:8]),
+        keras_vae.callbacks.TensorBoard(tmp_path / "logs"),
+        keras_vae.callbacks.CollapseAlarm(patience=1),
         keras.callbacks.ReduceLROnPlateau("loss", min_delta=1e9, patience=1, factor=0.5),
     ]
     history = fit(vae, callbacks=callbacks)
