@@ -147,6 +147,9 @@ MODELS |= {
     "posterior_and_prior": functools.partial(
         normal_vae, posterior=layers.MultivariateNormalTriL(2), prior=priors.StandardNormal(2)
     ),
+    "a_discriminator": functools.partial(
+        normal_vae, objective=objectives.FactorVAE(2.0, keras.Sequential([keras.layers.Dense(2)]), beta=0.5)
+    ),
     "several_draws": functools.partial(normal_vae, objective=objectives.ELBO(0.5, num_samples=4)),
 }
 

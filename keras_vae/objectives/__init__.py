@@ -3,6 +3,7 @@
 from keras_vae.objectives.base import Objective
 from keras_vae.objectives.ciwae import CIWAE
 from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.factor_vae import FactorVAE
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 from keras_vae.objectives.importance_weighted import ImportanceWeighted
@@ -15,6 +16,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "MIWAE",
+    "FactorVAE",
     "ForwardPass",
     "Hyperparameter",
     "ImportanceWeighted",

@@ -91,6 +91,34 @@ def test_a_weight_that_is_set_counts_on_both_replicas_and_nothing_is_traced_anew
     assert (scores["loss"] - scores["nll"]) / scores["kl"] == pytest.approx(2.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_discriminator_learns_on_two_replicas(jit_compile):
+    """The first step of encoder and decoder is one device's; the discriminator's is of units permuted in a share."""
+
+    def build():
+        keras.utils.set_random_seed(1)
+        network = keras.Sequential([layers.Dense(8, "tanh"), layers.Dense(2)])
+        return gaussian_vae(objective=keras_vae.objectives.FactorVAE(5.0, network))
+
+    steps = []
+    for replicas in (1, 2):
+        vae = made(replicas, build=build)
+        vae.build((None, 8, 8, 1))
+        optimizer = keras_vae.optimizers.Routed(optimizers.SGD(1.0), {vae.objective: optimizers.Adam(1e-2)})
+        vae.compile(optimizer, jit_compile=jit_compile)
+        before = [np.asarray(weight) for weight in vae.trainable_variables]
+        vae.fit(X[:13], sample_weight=WEIGHTS[:13], batch_size=13, verbose=0, shuffle=False)
+        steps.append([b - np.asarray(a) for b, a in zip(before, vae.trainable_variables, strict=True)])
+        assert int(vae.iteration) == 1
+    of_networks = len(vae.trainable_variables) - len(vae.objective.trainable_variables)
+    for index, (expected, step) in enumerate(zip(*steps, strict=True)):
+        assert np.linalg.norm(step) > 0
+        assert index >= of_networks or np.linalg.norm(step - expected) < 1e-5 * np.linalg.norm(expected)
+    for variable in [*vae.trainable_variables, *vae.optimizer.variables]:
+        copies = [np.asarray(copy) for copy in getattr(variable.value, "values", (0, 0))]  # of counts there is one
+        np.testing.assert_array_equal(*copies, err_msg=variable.path)
+
+
 class Masked(layers.Layer):
     """Keeps the mask of a dropout."""
 
