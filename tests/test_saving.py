@@ -151,6 +151,10 @@ MODELS |= {
         normal_vae, objective=objectives.FactorVAE(2.0, keras.Sequential([keras.layers.Dense(2)]), beta=0.5)
     ),
     "several_draws": functools.partial(normal_vae, objective=objectives.ELBO(0.5, num_samples=4)),
+    "iwae": functools.partial(normal_vae, objective=objectives.IWAE(3, gradient="dreg")),
+    "miwae": functools.partial(normal_vae, objective=objectives.MIWAE(2, 4)),
+    "ciwae": functools.partial(normal_vae, objective=objectives.CIWAE(0.2, 4)),
+    "renyi": functools.partial(normal_vae, objective=objectives.RenyiBound(0.5, 4)),
 }
 
 

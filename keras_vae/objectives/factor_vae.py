@@ -37,12 +37,13 @@ class FactorVAE(ELBO):
     aggregate posterior's. It lags behind the encoder while that trains. A `discriminator` of log 2 = 0.693 tells
     nothing apart.
 
-    Each unit is permuted over the batch by itself, and no second batch is needed, as in the authors' published code.
+    Each unit is permuted over the batch by itself. The paper permutes a second batch; the same one needs no more data.
     Under `tf.distribute` it is permuted over a replica's share. With several draws an example, each set of draws is
     permuted by itself, and terms are means over the draws. Latents that are maps are taken as vectors.
 
     Sample weights weigh both terms as they do the others. Each z'_d is then drawn in proportion to them, by systematic
-    resampling, which is a permutation where weights are equal. So an example of weight 0 counts for nothing.
+    resampling, which is a permutation where weights are equal. So an example of weight 0 counts for nothing; but for
+    what a BatchNormalization in the discriminator makes of it.
 
     Args:
         gamma: weight of the total correlation; as `beta`, a number >= 0, a `keras.Variable` of one, or a schedule.

@@ -94,9 +94,9 @@ class ForwardPass:
 
             value + sum(slope * (z - stop(z))),    slope = d log q(z|x) / dz at stop(z)
 
-        What is left out, the gradient through q's parameters with z held, is the score: its mean over z ~ q is 0
-        (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are
-        part of its density.
+        What is left out is the score, the gradient through q's parameters with z held. Its mean over z ~ q is 0
+        (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are part of its
+        density.
         """
         z = self._tapped.z
         held = ops.stop_gradient(z)
