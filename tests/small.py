@@ -105,7 +105,8 @@ class LinearGaussian:
     def vae(self, posterior_shift=0.0, posterior_stretch=1.0, **kwargs):
         """The model as a VAE in float64: with the true posterior, or one shifted and stretched away from it."""
         scale = keras_vae.scales.PerDimension(floor=1e-9, dtype="float64")
-        encoder = keras.Sequential([keras_vae.layers.IndependentNormal(2, scale=scale, dtype="float64")])
+        latent = self.weights.shape[1]
+        encoder = keras.Sequential([keras_vae.layers.IndependentNormal(latent, scale=scale, dtype="float64")])
         fixed = keras_vae.scales.Fixed(self.sigma, dtype="float64")
         decoder = keras.Sequential([keras_vae.layers.IndependentNormal(len(self.bias), scale=fixed, dtype="float64")])
         vae = keras_vae.VAE(encoder, decoder, dtype="float64", seed=0, **kwargs)
