@@ -62,8 +62,8 @@ class OfAggregate(Objective):
             name = type(self).__name__
             raise ValueError(
                 f"{name}: expected to know how many examples the data set holds, by which its terms are estimated. "
-                "`fit` takes it from arrays and from data sets of known length; received neither yet. Give it: "
-                f"{name}(num_examples=...)."
+                "`fit` takes it from arrays, and from data sets of a known number of batches of a known size, as "
+                f"batch(size, drop_remainder=True) gives them; received neither yet. Give it: {name}(num_examples=...)."
             )
 
     def load_own_variables(self, store):

@@ -109,8 +109,8 @@ class InverseMultiquadratic(Kernel):
     """The inverse multiquadratic kernel, k(z, z') = s^2 / (s^2 + |z - z'|^2), whose tails are heavy.
 
     So it has a slope also at latents that lie far from the prior. It is the kernel of section 4 of the paper on the
-    WAE (arXiv 1711.01558), where s^2 = C = 2 D is the mean squared distance of two draws from N(0, I). The
-    authors' code sums it over seven C, from 0.1 to 10 times that:
+    WAE (arXiv 1711.01558). There s^2 = C = 2 D, the mean squared distance of two draws from N(0, I). The authors'
+    code sums it over seven C, from 0.1 to 10 times that:
 
         scales = [(2 * 4 * factor) ** 0.5 for factor in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
         kernel = keras_vae.objectives.kernels.InverseMultiquadratic(scales)
