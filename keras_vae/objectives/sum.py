@@ -83,7 +83,7 @@ class Sum(Objective):
             if part.tap(z).probe is not None:
                 raise ValueError(
                     "Sum: expected the objective that changes the gradient of the draws to be the first; received "
-                    f"{part!r} after {self.parts[0]!r}"
+                    f"{type(part).__name__} after {type(self.parts[0]).__name__}"
                 )
         return self.parts[0].tap(z)
 

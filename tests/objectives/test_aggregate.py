@@ -6,38 +6,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from passes import pass_of
+from passes import COVARIANCES, MEANS, POSTERIORS, SIGMAS, B, D, Flow, pass_of
 from scipy import stats
 from scipy.special import logsumexp
 from small import digits, gaussian_vae
 
 import keras_vae
-from keras_vae.backend import tfd, tfp
-from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
-from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
-from keras_vae.layers.families.multivariate_normal_tril import MultivariateNormalTriLDistribution
+from keras_vae.backend import tfd
 from keras_vae.objectives import ELBO, BetaTC, Sum, TotalCorrelation
 
 PARTS = ["mutual_information", "total_correlation", "dimension_kl"]
 RANDOM = np.random.default_rng(0)
-B, D = 12, 3
-MEANS, SIGMAS = RANDOM.normal(size=(B, D)), RANDOM.uniform(0.3, 1.5, (B, D))
-TRIANGLES = np.tril(RANDOM.normal(size=(B, D, D)), -1) + SIGMAS[:, None] * np.eye(D)
-FACTORS = RANDOM.normal(size=(B, 2, D))
-POSTERIORS = {
-    "independent": IndependentNormalDistribution(tf.constant(MEANS), tf.constant(2 * np.log(SIGMAS)), 1),
-    "TFP's": tfd.MultivariateNormalDiag(MEANS, SIGMAS),
-    "full": MultivariateNormalTriLDistribution(tf.constant(MEANS), tf.constant(TRIANGLES)),
-    "low rank": MultivariateNormalLowRankDistribution(
-        tf.constant(MEANS), tf.constant(np.log(SIGMAS)), tf.constant(FACTORS), 1
-    ),
-}
-COVARIANCES = {
-    "independent": SIGMAS[:, None] ** 2 * np.eye(D),
-    "TFP's": SIGMAS[:, None] ** 2 * np.eye(D),
-    "full": TRIANGLES @ np.swapaxes(TRIANGLES, 1, 2),
-    "low rank": SIGMAS[:, None] ** 2 * np.eye(D) + np.swapaxes(FACTORS, 1, 2) @ FACTORS,
-}
 
 
 def ready(objective, num_examples=None, dtype="float64"):
@@ -273,17 +252,6 @@ class Reconstructed(keras.layers.Layer):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         BetaTC(**arguments)
-
-
-class Flow(keras.layers.Layer):
-    """Ends an encoder in a flow, whose units have no densities of their own."""
-
-    def call(self, features):
-        base = tfd.MultivariateNormalDiag(features, tf.ones_like(features))
-        return tfd.TransformedDistribution(base, tfp.bijectors.Softplus())
-
-    def compute_output_spec(self, features):
-        return keras.KerasTensor(features.shape, features.dtype)
 
 
 def test_a_posterior_or_a_prior_of_dependent_units_is_refused_when_built():
