@@ -157,6 +157,27 @@ MODELS |= {
     "renyi": functools.partial(normal_vae, objective=objectives.RenyiBound(0.5, 4)),
 }
 
+OBJECTIVES = {
+    "iwae": lambda: objectives.IWAE(3, gradient="dreg"),
+    "miwae": lambda: objectives.MIWAE(num_bounds=2, num_samples=6),
+    "ciwae": lambda: objectives.CIWAE(beta=0.25, num_samples=3),
+    "renyi": lambda: objectives.RenyiBound(alpha=0.5, num_samples=3),
+    "beta_tc": lambda: objectives.BetaTC(4.0, alpha=0.5, estimator="stratified"),
+    "dip_vae": lambda: objectives.DIPVAE(2.0, 3.0, kind="II"),
+    "info_vae": lambda: objectives.InfoVAE(0.5, 20.0, objectives.kernels.RBF(0.7)),
+    "wae": lambda: objectives.WAE(3.0, objectives.kernels.InverseMultiquadratic([0.5, 2.0])),
+    "sum": lambda: objectives.Sum(
+        objectives.ELBO(), objectives.MMD(), objectives.TotalCorrelation(2.0), objectives.DIP(kind="II")
+    ),
+}
+
+
+def of_objective(name):
+    return normal_vae(objective=OBJECTIVES[name]())
+
+
+MODELS |= {name: functools.partial(of_objective, name) for name in OBJECTIVES}
+
 
 # Of a kind with others that are not.
 SLOW = {f"every_scale_of_{layer}" for layer in SCALED} - {

@@ -2,23 +2,11 @@
 
 from keras import ops
 
-from keras_vae.backend import tfd
 from keras_vae.evaluation.latents import unit_kl
-from keras_vae.layers.elements import DependentElements, log_prob_of_elements
-from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
-from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
-from keras_vae.layers.families.multivariate_normal_tril import MultivariateNormalTriLDistribution
+from keras_vae.layers.elements import DependentElements
+from keras_vae.layers.units import is_gaussian, log_prob_of_units
 
 DRAWS = 100
-
-# Gaussians, whose every unit is one, correlated with others or not.
-GAUSSIANS = (
-    IndependentNormalDistribution,
-    MultivariateNormalLowRankDistribution,
-    MultivariateNormalTriLDistribution,
-    tfd.MultivariateNormalLinearOperator,
-    tfd.Normal,
-)
 
 
 def kl_of_units(posterior, prior, seed):
@@ -36,20 +24,7 @@ def kl_of_units(posterior, prior, seed):
         return unit_kl(posterior.mean(), posterior.stddev(), prior.mean(), prior.stddev()), "in closed form"
     z = posterior.sample(DRAWS, seed=seed)
     try:
-        log_ratio = _log_prob_of_units(posterior, z) - _log_prob_of_units(prior, z)
+        log_ratio = log_prob_of_units(posterior, z) - log_prob_of_units(prior, z)
     except DependentElements:
         return None, None
     return ops.mean(log_ratio, axis=0), f"by {DRAWS} draws an example"
-
-
-def is_gaussian(distribution):
-    """Whether a distribution is known to be a Gaussian: one of TFP's, or of this library's."""
-    if hasattr(distribution, "reinterpreted_batch_ndims") and not isinstance(distribution, GAUSSIANS):
-        distribution = distribution.distribution  # TFP's `Independent`
-    return isinstance(distribution, GAUSSIANS)
-
-
-def _log_prob_of_units(distribution, z):
-    if is_gaussian(distribution):
-        return tfd.Normal(distribution.mean(), distribution.stddev()).log_prob(z)
-    return log_prob_of_elements(distribution, z)

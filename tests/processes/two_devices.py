@@ -4,6 +4,7 @@ A run on two replicas must be the run on one device: loss curve, metrics, weight
 """
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import weakref
@@ -117,6 +118,44 @@ def test_a_discriminator_learns_on_two_replicas(jit_compile):
     for variable in [*vae.trainable_variables, *vae.optimizer.variables]:
         copies = [np.asarray(copy) for copy in getattr(variable.value, "values", (0, 0))]  # of counts there is one
         np.testing.assert_array_equal(*copies, err_msg=variable.path)
+
+
+def penalised_vae():
+    objectives = keras_vae.objectives
+    penalties = objectives.MMD(2.0), objectives.TotalCorrelation(1.0), objectives.DIP(kind="II")
+    return gaussian_vae(units=8, objective=objectives.Sum(objectives.ELBO(), *penalties))
+
+
+def terms_of(vae, x, sample_weight=None):
+    """An objective's terms of one batch, as NumPy arrays `[B]`."""
+    forward = vae.forward_pass(x, tf.constant([1, 2]))
+    forward = dataclasses.replace(forward, sample_weight=sample_weight)
+    return {name: np.asarray(value) for name, value in vae.objective(forward).items()}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_statistic_of_a_batch_is_that_of_each_replica_s_share(weighted):
+    """Of 13 rows, 7 and 6: the mean that is reported is the shares' weighted mean. DIP's terms have no noise."""
+    weights = WEIGHTS[:13] if weighted else None
+    vae = made(2, build=penalised_vae, jit_compile=False)
+    vae.fit(X, batch_size=16, verbose=0)
+    found = vae.evaluate(X[:13], batch_size=13, sample_weight=weights, verbose=0, return_dict=True)
+    shares = [slice(0, 7), slice(7, 13)]
+    each = [terms_of(vae, X[share], None if weights is None else weights[share]) for share in shares]
+    for name in ("off_diagonal", "diagonal"):
+        whole = np.concatenate([terms[name] for terms in each])
+        assert found[name] == pytest.approx(np.average(whole, weights=weights), rel=1e-4), name
+        assert abs(each[0][name][0] - each[1][name][0]) > 1e-3 * each[0][name][0]
+
+
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_penalties_of_a_batch_train_on_two_replicas(jit_compile):
+    """Each of them is reported and finite, where a replica has no row, too; the size is that of all."""
+    vae, history = fitted(2, build=penalised_vae, jit_compile=jit_compile, fit={"sample_weight": WEIGHTS})
+    assert {"mmd", "total_correlation", "off_diagonal", "diagonal"} <= set(history)
+    assert np.isfinite(list(history.values())).all()
+    assert float(np.asarray(vae.objective.parts[2].size)) == len(X)
+    assert all(np.isfinite(np.asarray(variable)).all() for variable in vae.trainable_variables)
 
 
 class Masked(layers.Layer):
