@@ -58,6 +58,17 @@ def check_positive(owner, name, value):
     return value
 
 
+def check_finite(owner, name, value):
+    """`value` as a float, if it is a finite number.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{owner}: expected `{name}` to be a finite number; received: {value!r}")
+    return float(value)
+
+
 def check_fraction(owner, name, value):
     """`value`, if it is a number in [0, 1).
 

@@ -151,10 +151,6 @@ MODELS |= {
         normal_vae, objective=objectives.FactorVAE(2.0, keras.Sequential([keras.layers.Dense(2)]), beta=0.5)
     ),
     "several_draws": functools.partial(normal_vae, objective=objectives.ELBO(0.5, num_samples=4)),
-    "iwae": functools.partial(normal_vae, objective=objectives.IWAE(3, gradient="dreg")),
-    "miwae": functools.partial(normal_vae, objective=objectives.MIWAE(2, 4)),
-    "ciwae": functools.partial(normal_vae, objective=objectives.CIWAE(0.2, 4)),
-    "renyi": functools.partial(normal_vae, objective=objectives.RenyiBound(0.5, 4)),
 }
 
 OBJECTIVES = {
@@ -169,6 +165,9 @@ OBJECTIVES = {
     "sum": lambda: objectives.Sum(
         objectives.ELBO(), objectives.MMD(), objectives.TotalCorrelation(2.0), objectives.DIP(kind="II")
     ),
+    "capacity": lambda: objectives.Capacity(keras_vae.schedules.LinearWarmup(9, end=4.0), 2.0, "batch", num_samples=2),
+    "free_bits": lambda: objectives.FreeBits(0.1, [[1], [0]], "example", keras_vae.schedules.Cyclical(5, 2, 0.25)),
+    "geco": lambda: objectives.GECO(-2.0, 0.01, 2.0, (0.1, 10.0), 0.5, 2),
 }
 
 
@@ -247,6 +246,8 @@ WEIGHTS = {
     "inverse": schedules.InverseTimeDecay(1.0, 5, 0.5),
     "piecewise": schedules.PiecewiseConstantDecay([3, 6], [0.0, 0.5, 1.0]),
     "polynomial": schedules.PolynomialDecay(0.0, 10, end_learning_rate=1.0, cycle=True),
+    "warm-up": keras_vae.schedules.LinearWarmup(6, end=2.0, delay=2),
+    "cyclical": keras_vae.schedules.Cyclical(4, 2, 0.5),
     "own": Steps(3),
 }
 

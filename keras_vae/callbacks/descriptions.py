@@ -2,13 +2,14 @@
 
 import json
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.hyperparameter import Schedule, number_of
+from keras_vae.objectives.hyperparameter import Schedule, beside_weights, number_of
 from keras_vae.optimizers.within import main_optimizer
 
 
@@ -27,13 +28,21 @@ def configuration(vae):
     }
     scale = getattr(likelihood_layer(vae), "scale", None)
     found["scale"] = "none" if scale is None else type(scale).__name__
-    for name, weight in vae.objective.term_weights.items():
-        found[f"weight of {name}"] = type(weight).__name__ if isinstance(weight, Schedule) else number_of(weight)
+    found |= {f"weight of {name}": shown(weight) for name, weight in vae.objective.term_weights.items()}
+    found |= {name: shown(constant) for name, constant in beside_weights(vae.objective).items()}
     optimizer = main_optimizer(vae.optimizer)
     found["optimizer"] = type(optimizer).__name__
     rate = compat.learning_rate_of(optimizer)
     found["learning rate"] = type(rate).__name__ if isinstance(rate, Schedule) else short(optimizer.learning_rate)
     return found
+
+
+def shown(constant):
+    """A constant of an objective as its number; a schedule as its class's name."""
+    if isinstance(constant, Schedule):
+        return type(constant).__name__
+    is_learned = ops.is_tensor(constant) and not isinstance(constant, keras.Variable)
+    return "learned" if is_learned else number_of(constant)
 
 
 def short(number):

@@ -1,6 +1,7 @@
 """What a VAE makes of a few fixed examples: latents, a gradient, what pictures show. Nothing of the VAE is changed."""
 
 import contextlib
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -151,7 +152,8 @@ class Inspector:
         # By values in place of variables, which other devices may have, too.
         with tf.GradientTape() as tape, keras.StatelessScope(list(zip(variables, values, strict=True))):
             tape.watch(values)
-            terms = vae.objective(vae.forward_pass(x, tf.constant(SEED), training=False))
+            forward = vae.forward_pass(x, tf.constant(SEED), training=False)
+            terms = vae.objective(dataclasses.replace(forward, step=step))  # constants of this step, as weights are
             weights = weights_at(vae.objective, step)
             means = {name: ops.cast(ops.mean(value), "float32") for name, value in terms.items()}
             loss = sum(ops.cast(weights[name], "float32") * mean for name, mean in means.items())

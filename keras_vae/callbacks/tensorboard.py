@@ -17,7 +17,7 @@ from keras_vae.callbacks.views import Views, part_title
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.hyperparameter import Schedule, weights_at
+from keras_vae.objectives.hyperparameter import Schedule, beside_weights, value_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):
@@ -26,10 +26,12 @@ class TensorBoard(Watching, compat.TensorBoard):
     Every `vae_freq` epochs it looks at a few fixed examples, with the same noise each time. It writes, to the run
     `train` unless another is named:
 
-    - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl` and learned sigmas, for training and for
-      validation. For both, `epoch_bits_per_dimension`, which is -ELBO / (D log 2) for an x of D numbers.
-    - scalars of training: `weight/kl`, say, for each term whose weight follows a schedule; `training/gradient_norm`, of
-      the loss on the examples; `training/examples_per_second`.
+    - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl`, learned sigmas and what an objective has
+      learned, for training and for validation. For both, `epoch_bits_per_dimension`, which is -ELBO / (D log 2) for an
+      x of D numbers.
+    - scalars of training: `weight/kl`, say, for each term whose weight follows a schedule, is learned, or is set while
+      the model trains; `constant/capacity`, say, for each other constant of the objective that does;
+      `training/gradient_norm`, of the loss on the examples; `training/examples_per_second`.
     - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01; `latent/mutual_information`, an
       estimate of I(x; z) in nats, at most the log of their number. Where sigma is a function of z,
       `likelihood/stddev_mean`, `_min` and `_max`.
@@ -93,8 +95,8 @@ class TensorBoard(Watching, compat.TensorBoard):
         self._views = self._sprite = None
         self._x = self._labels = None
         self._is_described = self._has_session = False
-        self._weights = {name: float(ops.convert_to_numpy(w)) for name, w in weights_at(model.objective).items()}
-        self._moving = set()  # terms whose weights have not stayed what they were
+        self._before = {tag: number for tag, (number, _) in constants(model.objective).items()}
+        self._moving = set()  # weights and constants that have not stayed what they were
         self._began = self._rate = None
         self._epoch = self._looked_at = None
         if self._looks and model.built:
@@ -204,12 +206,11 @@ class TensorBoard(Watching, compat.TensorBoard):
         with self.train_writer().as_default(step=epoch):
             tf.summary.scalar("epoch_bits_per_dimension", -logs["elbo"] * bits)
             tf.summary.scalar("training/examples_per_second", self._rate)
-            for name, weight in weights_at(vae.objective, vae.iteration).items():
-                weight = float(ops.convert_to_numpy(weight))
-                if isinstance(vae.objective.term_weights[name], Schedule) or weight != self._weights[name]:
-                    self._moving.add(name)
-                if name in self._moving:
-                    tf.summary.scalar(f"weight/{name}", weight)
+            for tag, (number, is_schedule) in constants(vae.objective, vae.iteration).items():
+                if is_schedule or number != self._before.get(tag):
+                    self._moving.add(tag)
+                if tag in self._moving:
+                    tf.summary.scalar(tag, number)
         if "val_elbo" in logs:
             with self.validation_writer().as_default(step=epoch):
                 tf.summary.scalar("epoch_bits_per_dimension", -logs["val_elbo"] * bits)
@@ -237,6 +238,16 @@ class TensorBoard(Watching, compat.TensorBoard):
             pixels, size = self._views.sprite()
             self._sprite = summaries.png(pixels).numpy(), size
         projector.write(self.train_folder(), "posterior_means", points, self._labels, self._sprite)
+
+
+def constants(objective, step=None):
+    """The numbers that an objective has at a step, as `{tag: (number, whether it is a schedule's)}`."""
+    found = {f"weight/{name}": weight for name, weight in objective.term_weights.items()}
+    found |= {f"constant/{name}": constant for name, constant in beside_weights(objective).items()}
+    return {
+        tag: (float(ops.convert_to_numpy(value_at(constant, step))), isinstance(constant, Schedule))
+        for tag, constant in found.items()
+    }
 
 
 def dimensions(event_shape):

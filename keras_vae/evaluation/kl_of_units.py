@@ -1,10 +1,7 @@
 """The KL of each latent on its own, where it is known: in closed form, or by draws."""
 
-from keras import ops
-
-from keras_vae.evaluation.latents import unit_kl
 from keras_vae.layers.elements import DependentElements
-from keras_vae.layers.units import is_gaussian, log_prob_of_units
+from keras_vae.layers.units import closed_kl_of_units, kl_of_units_by_draws
 
 DRAWS = 100
 
@@ -20,11 +17,11 @@ def kl_of_units(posterior, prior, seed):
         prior: p(z), batch `[]`.
         seed: int32 `[2]`, of the draws.
     """
-    if is_gaussian(posterior) and is_gaussian(prior):
-        return unit_kl(posterior.mean(), posterior.stddev(), prior.mean(), prior.stddev()), "in closed form"
+    closed = closed_kl_of_units(posterior, prior)
+    if closed is not None:
+        return closed, "in closed form"
     z = posterior.sample(DRAWS, seed=seed)
     try:
-        log_ratio = log_prob_of_units(posterior, z) - log_prob_of_units(prior, z)
+        return kl_of_units_by_draws(posterior, prior, z), f"by {DRAWS} draws an example"
     except DependentElements:
         return None, None
-    return ops.mean(log_ratio, axis=0), f"by {DRAWS} draws an example"

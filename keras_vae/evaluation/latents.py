@@ -21,26 +21,6 @@ def activity(means):
     return ops.var(means, axis=0)
 
 
-def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
-    """The KL(q(u|x) || p(u)) of each latent u on its own, in nats, `[N, *latent]`, for Gaussians with these moments.
-
-        KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
-
-    It is exact for Gaussians, and another number for all else: it knows of no more than these moments. For independent
-    ones the sum over the latents is the KL of all.
-
-        posterior = vae.encode(x)
-        keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)  # [64, 4]
-
-    Args:
-        posterior_mean, posterior_stddev: of q(u|x), `[N, *latent]`.
-        prior_mean, prior_stddev: of p(u), `[*latent]`.
-    """
-    ratio = ops.square(posterior_stddev / prior_stddev)
-    shift = ops.square((posterior_mean - prior_mean) / prior_stddev)
-    return 0.5 * (ratio + shift - 1.0 - ops.log(ratio))
-
-
 def mutual_information(posterior, z):
     """An estimate of I(x; z) under q, in nats, from one draw an example; it cannot exceed log N.
 

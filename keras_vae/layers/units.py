@@ -1,8 +1,9 @@
-"""The density of each unit of a latent on its own, also where the units of a Gaussian are correlated."""
+"""Each latent on its own, a unit: its density, also among correlated Gaussians, its KL, and how units vary together."""
 
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.layers.delegate import Delegate
 from keras_vae.layers.elements import DependentElements, log_prob_of_elements
 from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
@@ -18,6 +19,56 @@ GAUSSIANS = (
 )
 
 
+def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
+    """The KL(q(u|x) || p(u)) of each latent u on its own, in nats, `[N, *latent]`, for Gaussians with these moments.
+
+        KL = log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2
+
+    It is exact for Gaussians, and another number for all else: it knows of no more than these moments. For independent
+    ones the sum over the latents is the KL of all.
+
+        posterior = vae.encode(x)
+        keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)  # [64, 4]
+
+    Args:
+        posterior_mean, posterior_stddev: of q(u|x), `[N, *latent]`.
+        prior_mean, prior_stddev: of p(u), `[*latent]`.
+    """
+    ratio = ops.square(posterior_stddev / prior_stddev)
+    shift = ops.square((posterior_mean - prior_mean) / prior_stddev)
+    return 0.5 * (ratio + shift - 1.0 - ops.log(ratio))
+
+
+def closed_kl_of_units(posterior, prior):
+    """KL(q(u|x) || p(u)) of each latent u on its own, `[N, *latent]`, nats; None unless both are Gaussian."""
+    if not (is_gaussian(posterior) and is_gaussian(prior)):
+        return None
+    return unit_kl(posterior.mean(), posterior.stddev(), prior.mean(), prior.stddev())
+
+
+def kl_of_units_by_draws(posterior, prior, z):
+    """The mean over draws z of log q(u|x) - log p(u), of each latent u on its own, `[N, *latent]`, nats.
+
+    Args:
+        z: draws from the posterior, `[S, N, *latent]`.
+
+    Raises:
+        DependentElements: a ValueError, where units have no density that is known of each on its own.
+    """
+    return ops.mean(log_prob_of_units(posterior, z) - log_prob_of_units(prior, z), axis=0)
+
+
+def log_prob_of_units(distribution, z):
+    """log of the density of each latent on its own, `[..., *latent]`, in nats.
+
+    Raises:
+        DependentElements: a ValueError, where that is not known.
+    """
+    if is_gaussian(distribution):
+        return tfd.Normal(distribution.mean(), distribution.stddev()).log_prob(z)
+    return log_prob_of_elements(distribution, z)
+
+
 def is_gaussian(distribution):
     """Whether a distribution is known to be a Gaussian: one of TFP's, or of this library's."""
     if hasattr(distribution, "reinterpreted_batch_ndims") and not isinstance(distribution, GAUSSIANS):
@@ -25,15 +76,13 @@ def is_gaussian(distribution):
     return isinstance(distribution, GAUSSIANS)
 
 
-def log_prob_of_units(distribution, z):
-    """The log density of each unit of z on its own, `[..., *batch, *latent]`, nats: of the marginal distributions.
-
-    Raises:
-        DependentElements: a ValueError, where units are dependent and are no Gaussians, whose marginals are known.
-    """
-    if is_gaussian(distribution):
-        return tfd.Normal(distribution.mean(), distribution.stddev()).log_prob(z)
-    return log_prob_of_elements(distribution, z)
+def has_independent_units(distribution):
+    """Whether the density is known to be the product of those of the units."""
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        return True
+    if isinstance(distribution, Delegate) or hasattr(distribution, "reinterpreted_batch_ndims"):
+        distribution = distribution.distribution
+    return distribution.event_shape.rank == 0
 
 
 def log_prob_with_units(distribution, z):

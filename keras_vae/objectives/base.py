@@ -7,7 +7,7 @@ import keras
 from keras_vae import backend
 from keras_vae.checks import check_integer
 from keras_vae.objectives.forward_pass import ForwardPass, Tap
-from keras_vae.objectives.hyperparameter import Hyperparameter
+from keras_vae.objectives.hyperparameter import Hyperparameter, hyperparameters_of
 from keras_vae.objectives.kl import has_closed_form
 from keras_vae.reprs import repr_of
 
@@ -113,12 +113,6 @@ class Objective(keras.layers.Layer):
 
     def __repr__(self):
         return repr_of(self)
-
-
-def hyperparameters_of(cls):
-    """The `Hyperparameter`s of a class, those of its bases first."""
-    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    return [constant for name in names if isinstance(constant := getattr(cls, name, None), Hyperparameter)]
 
 
 def names_of_terms(objective):

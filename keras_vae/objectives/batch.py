@@ -15,6 +15,15 @@ def shares_of(forward):
     return weight / ops.sum(weight)
 
 
+def batch_mean(values, forward):
+    """The mean over the examples, `[...]`, of values `[B, ...]`, in which each counts for its share."""
+    if forward.sample_weight is None:
+        return ops.mean(values, axis=0)
+    shares = ops.cast(shares_of(forward), values.dtype)
+    # The shape's own length: that of `B` is unknown while tracing.
+    return ops.sum(ops.reshape(shares, (-1, *[1] * (len(values.shape) - 1))) * values, axis=0)
+
+
 def of_each_example(statistic, forward):
     """A statistic of the batch, a scalar, as a term `[B]` whose batch mean it is."""
     like = forward.log_likelihood[0]

@@ -1,6 +1,7 @@
 """A constant of an objective: a number, which may be set while a model trains, or a schedule."""
 
 import math
+import threading
 import types
 
 import keras
@@ -17,6 +18,9 @@ LAST_STEP = 2**31 - 1
 
 # Where a schedule is looked at before it is used.
 PROBED_STEPS = (0, *(2**power for power in range(31)), LAST_STEP)
+
+# The names of the constants that this thread reads, while `beside_weights` listens.
+_read = threading.local()
 
 
 class Hyperparameter:
@@ -58,7 +62,10 @@ class Hyperparameter:
         self.name = name
 
     def __get__(self, objective, owner=None):
-        return self if objective is None else self.held_by(objective).get()
+        if objective is None:
+            return self
+        getattr(_read, "names", set()).add(self.name)
+        return self.held_by(objective).get()
 
     def __set__(self, objective, value):
         if hasattr(value, "shape") and not isinstance(value, keras.Variable) and tuple(value.shape) == ():
@@ -71,19 +78,20 @@ class Hyperparameter:
 
     def check(self, owner, value):
         """Raises ValueError unless a value may be set."""
-        bounds = f">= {self.least:g}" if self.most == math.inf else f"from {self.least:g} to {self.most:g}"
+        bounds = f" >= {self.least:g}" if self.most == math.inf else f" from {self.least:g} to {self.most:g}"
+        bounds = "" if (self.least, self.most) == (-math.inf, math.inf) else bounds
         if isinstance(value, Schedule):
             for step, at_step in probed(value):
                 if not self.allows(at_step):
                     raise ValueError(
-                        f"{owner}: expected `{self.name}` to be a schedule of finite numbers {bounds}; received: "
+                        f"{owner}: expected `{self.name}` to be a schedule of finite numbers{bounds}; received: "
                         f"{value!r}, which gives {at_step:g} at step {step}"
                     )
             return
         is_scalar = isinstance(value, keras.Variable) and tuple(value.shape) == () and "float" in value.dtype
         if not (is_scalar or is_number(value)) or not self.allows(number_of(value)):
             raise ValueError(
-                f"{owner}: expected `{self.name}` to be a finite number {bounds}, a keras.Variable of one, or a keras."
+                f"{owner}: expected `{self.name}` to be a finite number{bounds}, a keras.Variable of one, or a keras."
                 f"optimizers.schedules.LearningRateSchedule; received: {value!r}"
             )
 
@@ -230,6 +238,24 @@ def lowest(weight):
     if backend.is_tracing():
         return math.inf
     return min(value for _, value in probed(weight)) if isinstance(weight, Schedule) else number_of(weight)
+
+
+def hyperparameters_of(cls):
+    """The `Hyperparameter`s of a class, those of its bases first."""
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    return [constant for name in names if isinstance(constant := getattr(cls, name, None), Hyperparameter)]
+
+
+def beside_weights(objective):
+    """An objective's constants of which no weight of a term is made, by name, as they were set."""
+    _read.names = set()
+    try:
+        objective.term_weights  # noqa: B018 - it is what reads them
+        of_weights = _read.names
+    finally:
+        del _read.names
+    names = (constant.name for constant in hyperparameters_of(type(objective)))
+    return {name: getattr(objective, name) for name in names if name not in of_weights}
 
 
 def weights_at(objective, step=None):

@@ -1,12 +1,11 @@
 """The variational Renyi bound."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_vae.checks import is_number
+from keras_vae.checks import check_finite
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.importance_weighted import ImportanceWeighted, log_mean_exp
 
@@ -36,9 +35,7 @@ class RenyiBound(ImportanceWeighted):
 
     def __init__(self, alpha: float = 0.5, num_samples: int = 5, **kwargs):
         super().__init__(num_samples, **kwargs)
-        if not is_number(alpha) or not math.isfinite(alpha):
-            raise ValueError(f"RenyiBound: expected `alpha` to be a finite number; received: {alpha!r}")
-        self.alpha = float(alpha)
+        self.alpha = check_finite("RenyiBound", "alpha", alpha)
 
     def bound(self, log_weights: Any, forward: ForwardPass) -> Any:
         if self.alpha == 1.0:
