@@ -149,8 +149,8 @@ def draw(records):
             axes.plot(EPOCHS, PUBLISHED[name][0], f"{color}*", markersize=11)
     for style, label in (("k:", "loss, training"), ("k-", "loss, validation"), ("ko", "test NLL"), ("k*", "pythae's")):
         axes.plot([], [], style, label=label)
-    lowest = min(row["loss"] for record in records for row in record["curve"])
-    axes.set(ylim=(lowest - 5, lowest + 50), xlabel="epochs", ylabel="nats an image")
+    lowest = min(result["nll"] for record in records for result in record["results"])
+    axes.set(ylim=(min(lowest, 85) - 5, lowest + 50), xlabel="epochs", ylabel="nats an image")
     axes.set(title="MNIST, in fixed zeros and ones")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -11,7 +11,7 @@ if not pathlib.Path(__file__).with_name("ops").exists():
     # Imported from a clone, as by a script in its root: there `ops` stands beside this package.
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-from keras_vae import callbacks, evaluation, layers, objectives, ops, priors, scales, schedules
+from keras_vae import callbacks, evaluation, layers, objectives, ops, optimizers, priors, scales, schedules
 from keras_vae.persistence import load_model
 from keras_vae.vae import VAE
 from keras_vae.version import __version__
@@ -25,6 +25,7 @@ __all__ = [
     "load_model",
     "objectives",
     "ops",
+    "optimizers",
     "priors",
     "scales",
     "schedules",

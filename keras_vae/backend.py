@@ -68,6 +68,21 @@ def xla_compile(function):
     return call
 
 
+def computed_once(value, number):
+    """`value`, which an XLA program on a CPU computes once and keeps, however many of its loops read it.
+
+    XLA would compute in each loop what it takes for cheap. A branch that it cannot foresee keeps it from doing so.
+
+    Args:
+        value: a tensor.
+        number: an int32 scalar that is known when the program runs, and not before.
+    """
+    # On a GPU a branch makes the host wait; and without XLA there is nothing to prevent.
+    if not ON_CPU or getattr(_place, "is_uncompiled", False):
+        return value
+    return tf.cond(tf.bitwise.bitwise_or(number, 1) != 0, lambda: value, lambda: tf.zeros_like(value))  # always true
+
+
 def custom_gradient(function):
     """Keras's, of a function that returns its value and its gradient."""
     with_gradient = keras.ops.custom_gradient(function)

@@ -113,8 +113,8 @@ def accept_any_argument(layer):
 
 
 def step_count_of(optimizer):
-    """The variable that counts an optimizer's calls, accumulated or not: the inner one's, under loss scaling."""
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+    """The variable that counts an optimizer's calls, accumulated or not."""
+    return optimizer._iterations
 
 
 def learning_rate_of(optimizer):
@@ -124,9 +124,8 @@ def learning_rate_of(optimizer):
 
 def distribute_optimizer(optimizer, strategy):
     """Lets an optimizer that was made outside a strategy's scope work as if it was made in it."""
-    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
-        if each is not None and not each.built:
-            each._distribution_strategy = strategy
+    if not optimizer.built:
+        optimizer._distribution_strategy = strategy
 
 
 def apply_summed_gradients(optimizer, gradients, variables, strategy):

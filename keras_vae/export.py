@@ -24,6 +24,7 @@ def export(vae, filepath, format="tf_saved_model", verbose=None):
         raise ValueError(f"export: expected `format` to be one of {sorted(WRITERS)}; received: {format!r}")
     if not vae.built or vae.x_spec is None:
         raise ValueError("export: expected a built model; received one that has not seen data. Call `fit` first.")
+    vae.objective.prepare(None)
     if "://" in str(filepath):
         raise ValueError(f"export: expected `filepath` to be a local path, to copy from there; received: {filepath!r}")
     path = pathlib.Path(os.path.realpath(filepath))  # of a link, where it leads

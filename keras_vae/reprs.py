@@ -1,11 +1,13 @@
 """How an object of a configuration shows what it is: as the call that makes it."""
 
+import keras
+
 COMMON = {"name", "trainable", "dtype"}  # of every Keras layer
 
 
 def repr_of(value):
     """`ELBO(num_samples=1, beta=1.0)`, say: an object's class, and its configuration as arguments."""
-    if not hasattr(value, "get_config"):
+    if not hasattr(value, "get_config") or isinstance(value, keras.Model):
         return repr(value)
     config = {name: setting for name, setting in value.get_config().items() if name not in COMMON}
     # What is an object itself is in its configuration as a dictionary.

@@ -19,6 +19,7 @@ from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import Objective
 from keras_vae.objectives.base import elbo_of, names_of_terms
 from keras_vae.objectives.hyperparameter import weights_at
+from keras_vae.optimizers.within import main_optimizer
 
 # The sample weights of the step that a thread is at. Keras's `train_step` calls a model on x alone, as does whoever
 # calls a VAE inside a larger model; yet the losses are added in `call`, where x is scored. So the weights wait here,
@@ -68,6 +69,9 @@ class TermModel(BuiltFromData):
         compat.replace_layer(self, "objective", objective)
         if self.built:
             self.build_objective()
+            if not all(layer.built for layer in compat.layers_of(objective)):
+                with self.distribute_strategy.scope():
+                    compat.symbolically(self.call, self.x_spec)  # makes the weights of its networks
         self.forget_steps()
 
     @property
@@ -180,9 +184,8 @@ class TermModel(BuiltFromData):
 
 def iterations_of(model):
     """The count of steps of a model's optimizer, a variable; None for what has no optimizer."""
-    optimizer = getattr(model, "optimizer", None)
     # Older Keras leaves a loss-scaling optimizer's own count at 0.
-    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "iterations", None)
+    return getattr(main_optimizer(getattr(model, "optimizer", None)), "iterations", None)
 
 
 @contextlib.contextmanager

@@ -137,6 +137,7 @@ class Trainer(Compiled):
             self.noise.restart(self.noise.evaluation)
             self.take_in(given, check, "x")
             feed = self._feed(given, check, "x", batch_size)
+            self.objective.prepare(None)
             if not self.engine.turns.is_training:
                 self.choose_compilation(check.has_sparse)
             with self.engine.feeding([feed], callbacks, phases=("test",)):
@@ -172,6 +173,7 @@ class Trainer(Compiled):
         contract.check_rows(x)
         if kinds.holds_arrays(x) and self.event_shape is not None:
             contract.check_event(self.event_shape, pick(x, self.target))
+        self.objective.prepare(None)
         held = x  # by this: a data set reads a file's by way of a reference that does not hold it
         x, batch_size, steps = self.engine.batches_to_predict(held, batch_size, steps)
         with self.noise.predicting:

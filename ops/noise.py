@@ -78,7 +78,8 @@ def _program(row_axis, dtype):
         place = index // (within * rows) * within + index % within
         key = (ops.cast(seed[0], "uint32"), ops.cast(seed[1], "uint32"))
         words = threefry(key, (ops.cast(row, "uint32"), ops.cast(place, "uint32")))
-        return math.sqrt(2.0) * ops.erfinv(_symmetric(words, dtype))
+        # A hash and a polynomial of degree 8, of which many read the result: z's density, its gradient, sigma's.
+        return backend.computed_once(math.sqrt(2.0) * ops.erfinv(_symmetric(words, dtype)), seed[0])
 
     return program
 

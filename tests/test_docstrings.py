@@ -33,7 +33,8 @@ def sources():
 def public():
     """Every public class, and the functions of `keras_vae.evaluation`, by name."""
     found = {}
-    for module in (keras_vae, *(getattr(keras_vae, name) for name in keras_vae.__all__), keras_vae.wrappers):
+    rooms = (getattr(keras_vae, name) for name in keras_vae.__all__)
+    for module in (keras_vae, *rooms, keras_vae.objectives.kernels, keras_vae.wrappers):
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             is_wanted = isinstance(value, type) or (module is keras_vae.evaluation and inspect.isfunction(value))

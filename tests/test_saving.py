@@ -147,19 +147,35 @@ MODELS |= {
     "posterior_and_prior": functools.partial(
         normal_vae, posterior=layers.MultivariateNormalTriL(2), prior=priors.StandardNormal(2)
     ),
+    "a_discriminator": functools.partial(
+        normal_vae, objective=objectives.FactorVAE(2.0, keras.Sequential([keras.layers.Dense(2)]), beta=0.5)
+    ),
     "several_draws": functools.partial(normal_vae, objective=objectives.ELBO(0.5, num_samples=4)),
 }
 
 OBJECTIVES = {
+    "iwae": lambda: objectives.IWAE(3, gradient="dreg"),
+    "miwae": lambda: objectives.MIWAE(num_bounds=2, num_samples=6),
+    "ciwae": lambda: objectives.CIWAE(beta=0.25, num_samples=3),
+    "renyi": lambda: objectives.RenyiBound(alpha=0.5, num_samples=3),
+    "beta_tc": lambda: objectives.BetaTC(4.0, alpha=0.5, estimator="stratified"),
+    "dip_vae": lambda: objectives.DIPVAE(2.0, 3.0, kind="II"),
+    "info_vae": lambda: objectives.InfoVAE(0.5, 20.0, objectives.kernels.RBF(0.7)),
+    "wae": lambda: objectives.WAE(3.0, objectives.kernels.InverseMultiquadratic([0.5, 2.0])),
+    "sum": lambda: objectives.Sum(
+        objectives.ELBO(), objectives.MMD(), objectives.TotalCorrelation(2.0), objectives.DIP(kind="II")
+    ),
     "capacity": lambda: objectives.Capacity(keras_vae.schedules.LinearWarmup(9, end=4.0), 2.0, "batch", num_samples=2),
-    "ciwae": lambda: objectives.CIWAE(0.25, 3),
     "free_bits": lambda: objectives.FreeBits(0.1, [[1], [0]], "example", keras_vae.schedules.Cyclical(5, 2, 0.25)),
     "geco": lambda: objectives.GECO(-2.0, 0.01, 2.0, (0.1, 10.0), 0.5, 2),
-    "iwae": lambda: objectives.IWAE(3, "dreg"),
-    "miwae": lambda: objectives.MIWAE(2, 4),
-    "renyi": lambda: objectives.RenyiBound(0.25, 3),
 }
-MODELS |= {name: (lambda make=make: normal_vae(objective=make())) for name, make in OBJECTIVES.items()}
+
+
+def of_objective(name):
+    return normal_vae(objective=OBJECTIVES[name]())
+
+
+MODELS |= {name: functools.partial(of_objective, name) for name in OBJECTIVES}
 
 
 # Of a kind with others that are not.

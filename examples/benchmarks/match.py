@@ -55,7 +55,7 @@ def play(workload, effort, names, folder, seed):
 
 
 def referee(results, tolerance):
-    """Marks as void whose test ELBO (or log p(x)) is further than `tolerance` nats from the median of all."""
+    """Marks as void whose test bound (or log p(x)) is further than `tolerance` nats from the median of all."""
     finished = [result for result in results.values() if result["status"] == "ok"]
     finite = [result["nats"] for result in finished if math.isfinite(result["nats"])]
     median = statistics.median(finite) if finite else math.nan
@@ -102,12 +102,12 @@ class Player:
             self.rounds.append(self.process.ask("score", images=self.effort.scored_images))
             return
         epochs = self.process.ask("train", epochs=self.effort.epochs)
-        self.rounds.append({**epochs, **self.process.ask("elbo")})
+        self.rounds.append({**epochs, **self.process.ask("bound")})
 
     def examine(self):
         """What else there is to know: the nats that it reached, its waits, its memory.
 
-        The ELBO that counts is the best after any round: a learned sigma makes training jump down now and then (by 70
+        The bound that counts is the best after any round: a learned sigma makes training jump down now and then (by 70
         nats on the Frey Faces), and the last round's end may fall into such a moment.
         """
         if self.workload.importance_samples:
@@ -115,7 +115,7 @@ class Player:
         else:
             self.result.update(self.process.ask("waits", epochs=min(WAITED_EPOCHS, self.effort.epochs)))
             # Python's `max` would pass over a NaN that is not the first.
-            self.result["nats"] = float(np.max([each["elbo"] for each in self.rounds]))
+            self.result["nats"] = float(np.max([each["bound"] for each in self.rounds]))
         self.result.update(self.process.ask("memory"))
 
     def summary(self):

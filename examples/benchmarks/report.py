@@ -1,5 +1,7 @@
 """The results as text: Markdown, so that the table can be pasted where it is read."""
 
+import workloads
+
 COLUMNS = [
     "",
     "images/s",
@@ -67,7 +69,7 @@ def _workload(result):
         for player in players.values()
         if "reason" in player
     ]
-    quantity = "log p(x)" if workload["importance_samples"] else "test ELBO"
+    quantity = "log p(x)" if workload["importance_samples"] else f"test {workloads.from_dict(workload).bound}"
     lines.append(f"- nats: {quantity}; void beyond {effort['tolerance']:g} of the median of all.")
     return "\n".join(lines)
 

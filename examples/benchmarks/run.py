@@ -10,7 +10,7 @@ is absent is left out, and the table says so. It runs unchanged on a GPU, and th
 
 A contestant runs in a process of its own, alone: the others wait. Rounds are interleaved, so that a machine which slows
 down slows everybody. Images/s are those of whole epochs, after a first one that warms up; the median of the rounds
-counts. Everybody trains for as many epochs, and whose test ELBO is not then within the tolerance of the median of all
+counts. Everybody trains for as many epochs, and whose test bound is not then within the tolerance of the median of all
 is void: it computed something else.
 """
 

@@ -1,4 +1,4 @@
-"""How far seeds alone move the test ELBO: what the tolerances in `workloads.py` were set from.
+"""How far seeds alone move the test bound: what the tolerances in `workloads.py` were set from.
 
     python examples/benchmarks/spread.py --workload mlp --seeds 8 --data-dir FOLDER [--quick] [--contestant jax_scan]
 
@@ -19,7 +19,7 @@ from workloads import WORKLOADS
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Measure how far seeds alone move the test ELBO.")
+    parser = argparse.ArgumentParser(description="Measure how far seeds alone move the test bound.")
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
     parser.add_argument("--contestant", choices=CONTESTANTS, default="keras_vae")
     parser.add_argument("--seeds", type=int, default=8)
@@ -38,7 +38,7 @@ def main():
 
 
 def reached(contestant, workload, effort, folder, seed):
-    """The test ELBO, or log p(x), after as many epochs as a run has."""
+    """The test bound, or log p(x), after as many epochs as a run has."""
     worker = process.worker(contestant, workload, folder, seed)
     try:
         worker.ask("start")
@@ -47,11 +47,11 @@ def reached(contestant, workload, effort, folder, seed):
             worker.ask("train", epochs=1 + effort.epochs)
             return worker.ask("score", images=effort.scored_images)["log_p"]
         worker.ask("train", epochs=1)
-        elbos = []
+        bounds = []
         for _ in range(effort.rounds):
             worker.ask("train", epochs=effort.epochs)
-            elbos.append(worker.ask("elbo")["elbo"])
-        return max(elbos)
+            bounds.append(worker.ask("bound")["bound"])
+        return max(bounds)
     finally:
         worker.close()
 

@@ -10,6 +10,7 @@ from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
 from keras_vae.objectives.hyperparameter import Schedule, beside_weights, number_of
+from keras_vae.optimizers.within import main_optimizer
 
 
 def configuration(vae):
@@ -29,7 +30,7 @@ def configuration(vae):
     found["scale"] = "none" if scale is None else type(scale).__name__
     found |= {f"weight of {name}": shown(weight) for name, weight in vae.objective.term_weights.items()}
     found |= {name: shown(constant) for name, constant in beside_weights(vae.objective).items()}
-    optimizer = getattr(vae.optimizer, "inner_optimizer", vae.optimizer)
+    optimizer = main_optimizer(vae.optimizer)
     found["optimizer"] = type(optimizer).__name__
     rate = compat.learning_rate_of(optimizer)
     found["learning rate"] = type(rate).__name__ if isinstance(rate, Schedule) else short(optimizer.learning_rate)

@@ -20,6 +20,7 @@ from keras_vae.engine.feeding import rows_per_batch
 from keras_vae.engine.predicting import BatchFunction
 from keras_vae.engine.queries import Queries
 from keras_vae.engine.turns import Turns
+from keras_vae.optimizers.within import optimizers_within
 
 logger = logging.getLogger("keras_vae")
 
@@ -70,7 +71,8 @@ class Engine:
     def adapt_optimizer(self):
         """Readies an optimizer for the model's strategy, wherever it was made."""
         if self.is_replicated:
-            compat.distribute_optimizer(self.model.optimizer, self.model.distribute_strategy)
+            for each in optimizers_within(self.model.optimizer):
+                compat.distribute_optimizer(each, self.model.distribute_strategy)
 
     def step_function(self, step, stock, training):
         """What Keras calls with an iterator; Keras's own, `stock`, where there is no program to make of it."""

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import backend, compat
+from keras_vae.optimizers.within import main_optimizer
 
 
 class ReplicaFunction:
@@ -145,7 +146,7 @@ class ReplicaFunction:
 
     def _constants(self):
         """The optimizer's count of steps, which the model's `iteration` is made of."""
-        return [compat.step_count_of(self.model.optimizer)] if self.training else []
+        return [compat.step_count_of(main_optimizer(self.model.optimizer))] if self.training else []
 
     def _is_metric(self, variable):
         return any(variable is each for each in self.model.metrics_variables)

@@ -1,10 +1,10 @@
-"""Each latent on its own, a unit: its KL where both sides are Gaussian, and its density."""
+"""Each latent on its own, a unit: its density, also among correlated Gaussians, its KL, and how units vary together."""
 
 from keras import ops
 
 from keras_vae.backend import tfd
 from keras_vae.layers.delegate import Delegate
-from keras_vae.layers.elements import log_prob_of_elements
+from keras_vae.layers.elements import DependentElements, log_prob_of_elements
 from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
 from keras_vae.layers.families.multivariate_normal_tril import MultivariateNormalTriLDistribution
@@ -83,3 +83,34 @@ def has_independent_units(distribution):
     if isinstance(distribution, Delegate) or hasattr(distribution, "reinterpreted_batch_ndims"):
         distribution = distribution.distribution
     return distribution.event_shape.rank == 0
+
+
+def log_prob_with_units(distribution, z):
+    """The log density of z, `[..., *batch]`, and that of each unit of it, `[..., *batch, *latent]`, nats.
+
+    Of independent units the one is the sum of the others.
+
+    Raises:
+        DependentElements: as `log_prob_of_units`.
+    """
+    try:
+        of_units = log_prob_of_elements(distribution, z)
+    except DependentElements:
+        return distribution.log_prob(z), log_prob_of_units(distribution, z)
+    return ops.sum(of_units, axis=tuple(range(-len(distribution.event_shape), 0))), of_units
+
+
+def covariance_of_units(distribution):
+    """The covariance of the units of a latent, `[*batch, D, D]`, whose D units are in one row.
+
+    Raises:
+        NotImplementedError: the distribution's is not known.
+    """
+    size = distribution.event_shape.num_elements()
+    try:
+        log_prob_of_elements(distribution, distribution.mean())
+    except DependentElements:
+        return distribution.covariance()
+    variance = distribution.variance()
+    batch = ops.shape(variance)[: len(variance.shape) - len(distribution.event_shape)]
+    return ops.eye(size, dtype=variance.dtype) * ops.reshape(variance, (*batch, 1, size))

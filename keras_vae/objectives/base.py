@@ -57,7 +57,10 @@ class Objective(keras.layers.Layer):
             constant.held_by(self).build(dtype)
 
     def prepare(self, num_examples: int | None) -> None:
-        """Called by `fit` before the first step, with how many examples an epoch has; None where nobody can know."""
+        """Called by `fit` before the first step, with how many examples an epoch has; None where nobody can know.
+
+        `evaluate`, `predict` and `export` call it with None, which takes nothing back that is known.
+        """
 
     def draw(self, posterior: Any, seed: Any) -> Any:
         """Draws of the latent, `[S, B, *latent]`: `num_samples` an example.

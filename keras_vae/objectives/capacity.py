@@ -8,7 +8,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.checks import check_choice
 from keras_vae.objectives.base import Objective
-from keras_vae.objectives.batch_mean import batch_mean, to_each_example
+from keras_vae.objectives.batch import batch_mean, of_each_example
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 
@@ -66,7 +66,7 @@ class Capacity(Objective):
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         kl = ops.cast(forward.kl, forward.nll.dtype)
         if self.over == "batch":
-            kl = to_each_example(batch_mean(kl, forward.sample_weight), kl)
+            kl = of_each_example(batch_mean(kl, forward), forward)
         gap = ops.abs(kl - ops.cast(forward.value_of(self.capacity), kl.dtype))
         return {"nll": forward.nll, "capacity_gap": gap}
 

@@ -94,9 +94,9 @@ class ForwardPass:
 
             value + sum(slope * (z - stop(z))),    slope = d log q(z|x) / dz at stop(z)
 
-        What is left out, the gradient through q's parameters with z held, is the score: its mean over z ~ q is 0
-        (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are
-        part of its density.
+        What is left out is the score, the gradient through q's parameters with z held. Its mean over z ~ q is 0
+        (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are part of its
+        density.
         """
         z = self._tapped.z
         held = ops.stop_gradient(z)
@@ -148,7 +148,9 @@ class ForwardPass:
         Args:
             purpose: one of `keras_vae.backend.STREAMS`: "objective".
         """
-        return backend.fold_in(backend.seed_for(self.seed, purpose), backend.first_row())
+        # By one folding in: where a seed is negative, as what is folded is, XLA folds otherwise than TensorFlow.
+        streams = backend.STREAMS
+        return backend.fold_in(self.seed, streams.index(purpose) + len(streams) * backend.first_row())
 
     def reconstruction(self) -> Any:
         """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.

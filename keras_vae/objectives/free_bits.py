@@ -10,7 +10,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_vae.checks import check_choice, is_integer
 from keras_vae.layers.units import closed_kl_of_units, has_independent_units, kl_of_units_by_draws
 from keras_vae.objectives.base import Objective
-from keras_vae.objectives.batch_mean import batch_mean, to_each_example
+from keras_vae.objectives.batch import batch_mean, of_each_example
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 
@@ -83,8 +83,8 @@ class FreeBits(Objective):
         if self.over == "example":
             free_bits = ops.sum(ops.maximum(level, kl), axis=-1)
         else:
-            mean = batch_mean(kl, forward.sample_weight)
-            free_bits = to_each_example(ops.sum(ops.maximum(level, mean)), forward.nll)
+            mean = batch_mean(kl, forward)
+            free_bits = of_each_example(ops.sum(ops.maximum(level, mean)), forward)
         return {"nll": forward.nll, "free_bits": free_bits}
 
     def kl_of_groups(self, forward: ForwardPass) -> Any:

@@ -9,7 +9,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.checks import check_fraction, check_positive
 from keras_vae.objectives.base import Objective
-from keras_vae.objectives.batch_mean import batch_mean
+from keras_vae.objectives.batch import batch_mean
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 
@@ -111,7 +111,7 @@ class GECO(Objective):
     def _learn(self, forward):
         """Moves the average of nll, and by it beta."""
         dtype = self.log_beta.dtype
-        nll = ops.stop_gradient(ops.cast(batch_mean(forward.nll, forward.sample_weight), dtype))
+        nll = ops.stop_gradient(ops.cast(batch_mean(forward.nll, forward), dtype))
         counts = ops.isfinite(nll)
         if forward.sample_weight is not None:
             counts = ops.logical_and(counts, ops.sum(forward.sample_weight) > 0)

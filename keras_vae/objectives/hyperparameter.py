@@ -195,7 +195,7 @@ def rounded(number):
 
 def number_of(value):
     """A number, or the number that a variable holds: a float."""
-    return float(ops.convert_to_numpy(value) if isinstance(value, keras.Variable) else value)
+    return float(value if is_number(value) else ops.convert_to_numpy(value))
 
 
 def probed(schedule):
@@ -209,6 +209,35 @@ def value_at(value, step=None):
     if isinstance(value, Schedule):
         return value(LAST_STEP if step is None else step)
     return value
+
+
+def combined(function, *constants):
+    """A function of constants, as a term's weight: a schedule where one of them is one."""
+    if any(isinstance(constant, Schedule) for constant in constants):
+        return Combined(function, constants)
+    return function(*constants)
+
+
+class Combined(Schedule):
+    """A schedule that is a function of other constants at the same step.
+
+    Args:
+        function: of numbers.
+        constants: as many numbers, variables or schedules.
+    """
+
+    def __init__(self, function, constants):
+        self.function, self.constants = function, constants
+
+    def __call__(self, step):
+        return self.function(*(value_at(constant, step) for constant in self.constants))
+
+
+def lowest(weight):
+    """The smallest value that a term's weight has at steps far and near; infinite while a program is traced."""
+    if backend.is_tracing():
+        return math.inf
+    return min(value for _, value in probed(weight)) if isinstance(weight, Schedule) else number_of(weight)
 
 
 def hyperparameters_of(cls):
@@ -226,7 +255,10 @@ def beside_weights(objective):
     finally:
         del _read.names
     names = (constant.name for constant in hyperparameters_of(type(objective)))
-    return {name: getattr(objective, name) for name in names if name not in of_weights}
+    found = {name: getattr(objective, name) for name in names if name not in of_weights}
+    for part in getattr(objective, "parts", ()):  # of a `Sum`
+        found |= beside_weights(part)
+    return found
 
 
 def weights_at(objective, step=None):

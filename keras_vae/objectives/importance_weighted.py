@@ -51,4 +51,4 @@ class ImportanceWeighted(Objective):
 
 def log_mean_exp(log_weights):
     """log 1/S sum_s exp(w_s), `[..., B]`, of `[S, ..., B]`."""
-    return ops.logsumexp(log_weights, axis=0) - ops.log(ops.cast(log_weights.shape[0], log_weights.dtype))
+    return ops.logsumexp(log_weights, axis=0) - ops.log(ops.cast(ops.shape(log_weights)[0], log_weights.dtype))

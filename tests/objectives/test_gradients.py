@@ -296,7 +296,7 @@ DIGITS = digits()[:48]
 @pytest.mark.parametrize(
     "objective", [lambda: ELBO(num_samples=2, gradient="stl"), lambda: IWAE(3, gradient="dreg")], ids=["stl", "dreg"]
 )
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_blocks_under_xla_train_as_eager_steps_do(objective, policy):
     curves = []
     for options in ({"run_eagerly": True}, {"jit_compile": True}):

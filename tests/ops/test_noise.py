@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import ops
 from scipy import stats
 
+from keras_vae import backend
 from keras_vae.ops.noise import standard_normal, threefry
 
 SEED = np.array([20, -7], "int32")
@@ -73,6 +74,19 @@ def test_it_is_the_same_in_every_way_to_run_it():
         tf.function(draw, input_signature=unknown, jit_compile=True),
     ):
         np.testing.assert_allclose(program(like).numpy(), eager, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.skipif(not backend.ON_CPU, reason="a branch would make a GPU's host wait")
+def test_a_program_hashes_once_however_many_loops_read_the_noise():
+    """Threefry-2x32-20 turns a word 20 times, one of which XLA may leave out, as the second word is not used."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def many(seed, scale):
+        noise = standard_normal((64, 200), seed)
+        return [ops.sum(each, axis=-1) for each in (noise, noise**2, ops.exp(noise), noise * scale)]
+
+    text = many.experimental_get_compiler_ir(tf.constant(SEED), tf.ones((64, 200)))("optimized_hlo")
+    assert 0 < text.count(" shift-left(") <= 20
 
 
 def test_an_empty_shape_gives_nothing():

@@ -4,6 +4,7 @@ A run on two replicas must be the run on one device: loss curve, metrics, weight
 """
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import weakref
@@ -14,11 +15,13 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 from keras import layers, optimizers
+from keras.optimizers.schedules import PolynomialDecay
 from replicas import WEIGHTS, X, assert_two_train_as_one, fitted, made
 from small import bernoulli_vae, gaussian_vae
 
 import keras_vae
 from keras_vae.layers import IndependentNormal
+from keras_vae.objectives import CIWAE, ELBO, IWAE, RenyiBound
 
 # Quick: the claims.
 
@@ -96,11 +99,10 @@ def test_a_beta_that_is_learned_and_a_schedule_are_one_device_s():
     def build():
         return gaussian_vae(objective=keras_vae.objectives.GECO(level, speed=0.02, momentum=0.5))
 
-    fit, descent = (
-        {"validation_data": (X[:21],)},
-        functools.partial(optimizers.SGD, 1e-4),
-    )  # which leaves rounding small
-    _, two = assert_two_train_as_one(build=build, fit=fit, optimizer=descent, jit_compile=False)
+    descent = functools.partial(optimizers.SGD, 1e-4)  # Adam makes much of little gradients' rounding
+    _, two = assert_two_train_as_one(
+        build=build, fit={"validation_data": (X[:21],)}, optimizer=descent, jit_compile=False
+    )
     assert abs(float(two.objective.beta) - 1.0) > 0.1
 
 
@@ -119,6 +121,72 @@ def test_free_bits_of_two_replicas_are_the_mean_of_the_shares():
         kl = keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)
         shares.append(np.maximum(0.2, np.mean(kl, axis=0)).sum())
     np.testing.assert_allclose(history["free_bits"], [np.mean(shares)], rtol=1e-4)
+
+
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_discriminator_learns_on_two_replicas(jit_compile):
+    """The first step of encoder and decoder is one device's; the discriminator's is of units permuted in a share."""
+
+    def build():
+        keras.utils.set_random_seed(1)
+        network = keras.Sequential([layers.Dense(8, "tanh"), layers.Dense(2)])
+        return gaussian_vae(objective=keras_vae.objectives.FactorVAE(5.0, network))
+
+    steps = []
+    for replicas in (1, 2):
+        vae = made(replicas, build=build)
+        vae.build((None, 8, 8, 1))
+        optimizer = keras_vae.optimizers.Routed(optimizers.SGD(1.0), {vae.objective: optimizers.Adam(1e-2)})
+        vae.compile(optimizer, jit_compile=jit_compile)
+        before = [np.asarray(weight) for weight in vae.trainable_variables]
+        vae.fit(X[:13], sample_weight=WEIGHTS[:13], batch_size=13, verbose=0, shuffle=False)
+        steps.append([b - np.asarray(a) for b, a in zip(before, vae.trainable_variables, strict=True)])
+        assert int(vae.iteration) == 1
+    of_networks = len(vae.trainable_variables) - len(vae.objective.trainable_variables)
+    for index, (expected, step) in enumerate(zip(*steps, strict=True)):
+        assert np.linalg.norm(step) > 0
+        assert index >= of_networks or np.linalg.norm(step - expected) < 1e-5 * np.linalg.norm(expected)
+    for variable in [*vae.trainable_variables, *vae.optimizer.variables]:
+        copies = [np.asarray(copy) for copy in getattr(variable.value, "values", (0, 0))]  # of counts there is one
+        np.testing.assert_array_equal(*copies, err_msg=variable.path)
+
+
+def penalised_vae():
+    objectives = keras_vae.objectives
+    penalties = objectives.MMD(2.0), objectives.TotalCorrelation(1.0), objectives.DIP(kind="II")
+    return gaussian_vae(units=8, objective=objectives.Sum(objectives.ELBO(), *penalties))
+
+
+def terms_of(vae, x, sample_weight=None):
+    """An objective's terms of one batch, as NumPy arrays `[B]`."""
+    forward = vae.forward_pass(x, tf.constant([1, 2]))
+    forward = dataclasses.replace(forward, sample_weight=sample_weight)
+    return {name: np.asarray(value) for name, value in vae.objective(forward).items()}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_statistic_of_a_batch_is_that_of_each_replica_s_share(weighted):
+    """Of 13 rows, 7 and 6: the mean that is reported is the shares' weighted mean. DIP's terms have no noise."""
+    weights = WEIGHTS[:13] if weighted else None
+    vae = made(2, build=penalised_vae, jit_compile=False)
+    vae.fit(X, batch_size=16, verbose=0)
+    found = vae.evaluate(X[:13], batch_size=13, sample_weight=weights, verbose=0, return_dict=True)
+    shares = [slice(0, 7), slice(7, 13)]
+    each = [terms_of(vae, X[share], None if weights is None else weights[share]) for share in shares]
+    for name in ("off_diagonal", "diagonal"):
+        whole = np.concatenate([terms[name] for terms in each])
+        assert found[name] == pytest.approx(np.average(whole, weights=weights), rel=1e-4), name
+        assert abs(each[0][name][0] - each[1][name][0]) > 1e-3 * each[0][name][0]
+
+
+@pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_penalties_of_a_batch_train_on_two_replicas(jit_compile):
+    """Each of them is reported and finite, where a replica has no row, too; the size is that of all."""
+    vae, history = fitted(2, build=penalised_vae, jit_compile=jit_compile, fit={"sample_weight": WEIGHTS})
+    assert {"mmd", "total_correlation", "off_diagonal", "diagonal"} <= set(history)
+    assert np.isfinite(list(history.values())).all()
+    assert float(np.asarray(vae.objective.parts[2].size)) == len(X)
+    assert all(np.isfinite(np.asarray(variable)).all() for variable in vae.trainable_variables)
 
 
 class Masked(layers.Layer):
@@ -373,6 +441,24 @@ def test_mixed_precision(policy, rtol, jit_compile):
     assert isinstance(two.optimizer, optimizers.LossScaleOptimizer) is (policy == "mixed_float16")
     for name, curve in expected.items():
         np.testing.assert_allclose(history[name], curve, rtol=rtol, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("objective", "jit_compile"),
+    [
+        (lambda: ELBO(num_samples=2, gradient="stl"), False),
+        (lambda: IWAE(3, gradient="dreg"), False),
+        pytest.param(lambda: ELBO(num_samples=2, gradient="stl"), True, marks=pytest.mark.slow),
+        pytest.param(lambda: IWAE(3, gradient="dreg"), True, marks=pytest.mark.slow),
+        pytest.param(lambda: RenyiBound(0.5, 3), False, marks=pytest.mark.slow),
+        pytest.param(lambda: CIWAE(PolynomialDecay(1.0, 6, end_learning_rate=0.0), 3), False, marks=pytest.mark.slow),
+    ],
+)
+def test_the_bounds_and_their_gradients_are_one_device_s(objective, jit_compile):
+    build = functools.partial(gaussian_vae, units=8)
+    assert_two_train_as_one(
+        build=lambda: build(objective=objective()), fit={"sample_weight": WEIGHTS}, jit_compile=jit_compile
+    )
 
 
 @pytest.mark.slow

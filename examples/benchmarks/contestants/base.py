@@ -36,8 +36,8 @@ class Contestant:
         """
         self.train(epochs)
 
-    def elbo(self, images):
-        """The mean ELBO, nats an image."""
+    def bound(self, images):
+        """The mean of the bound that it trains, the workload's `objective`, nats an image."""
         raise NotImplementedError
 
     def log_likelihood(self, images):

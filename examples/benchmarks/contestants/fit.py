@@ -52,7 +52,7 @@ class FitContestant(Contestant):
         batches = [np.diff(epoch) for epoch in times]
         return [float(max(0.0, each[0] - np.median(each))) for each in batches]
 
-    def elbo(self, images):
+    def bound(self, images):
         return -self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["loss"]
 
     def device(self):

@@ -27,10 +27,9 @@ class Sampling(layers.Layer):
 
 
 class VAE(keras.Model):
-    def __init__(self, encoder, decoder, likelihood, num_samples, **kwargs):
+    def __init__(self, encoder, decoder, workload, **kwargs):
         super().__init__(**kwargs)
-        self.encoder, self.decoder = encoder, decoder
-        self.likelihood, self.num_samples = likelihood, num_samples
+        self.encoder, self.decoder, self.workload = encoder, decoder, workload
         self.total_loss_tracker = keras.metrics.Mean(name="loss")
         self.reconstruction_loss_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_loss_tracker = keras.metrics.Mean(name="kl_loss")
@@ -43,7 +42,7 @@ class VAE(keras.Model):
         """-log p(x|z), `[S, B]`, from the decoder's output for S draws of each of B latents."""
         event = tuple(data.shape[1:])
         axes = tuple(range(2, 2 + len(event)))
-        if self.likelihood == "bernoulli":
+        if self.workload.likelihood == "bernoulli":
             probabilities = ops.reshape(decoded, (-1, ops.shape(data)[0], *event))
             targets = ops.broadcast_to(data, ops.shape(probabilities))
             return ops.sum(ops.binary_crossentropy(targets, probabilities), axis=axes)
@@ -51,12 +50,24 @@ class VAE(keras.Model):
         squares = ops.square(data - mean) * ops.exp(-log_variance)
         return 0.5 * ops.sum(squares + log_variance + math.log(2 * math.pi), axis=axes)
 
+    def log_ratio(self, z_mean, z_log_var, z):
+        """log p(z) - log q(z|x), `[S, B]`: the constants of the two Gaussians cancel."""
+        z = ops.reshape(z, (-1, ops.shape(z_mean)[0], z_mean.shape[-1]))
+        noise = (z - z_mean) * ops.exp(-0.5 * z_log_var)
+        return 0.5 * ops.sum(ops.square(noise) - ops.square(z) + z_log_var, axis=-1)
+
     def losses_of(self, data):
         z_mean, z_log_var, z = self.encoder(data)
-        reconstruction_loss = ops.mean(self.reconstruction_error(data, self.decoder(z)))
+        reconstruction_error = self.reconstruction_error(data, self.decoder(z))
+        reconstruction_loss = ops.mean(reconstruction_error)
         kl_loss = -0.5 * (1 + z_log_var - ops.square(z_mean) - ops.exp(z_log_var))
         kl_loss = ops.mean(ops.sum(kl_loss, axis=1))
-        return reconstruction_loss + kl_loss, reconstruction_loss, kl_loss
+        if self.workload.objective == "iwae":
+            log_weights = self.log_ratio(z_mean, z_log_var, z) - reconstruction_error
+            total_loss = math.log(self.workload.num_samples) - ops.mean(ops.logsumexp(log_weights, axis=0))
+        else:
+            total_loss = reconstruction_loss + kl_loss
+        return total_loss, reconstruction_loss, kl_loss
 
     def report(self, total_loss, reconstruction_loss, kl_loss):
         self.total_loss_tracker.update_state(total_loss)
@@ -94,7 +105,7 @@ def build(workload, train, seed, xla):
             networks.output(workload, layers, activation),
         ]
     )
-    vae = VAE(encoder, decoder, workload.likelihood, workload.num_samples)
+    vae = VAE(encoder, decoder, workload)
     vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), jit_compile=xla)
     contestant = KerasCustomStep(workload, train, vae, keras)
     contestant.xla = xla

@@ -35,12 +35,17 @@ class VAE(keras.Model):
 
     def call(self, x):
         posterior = self.posterior(x)
-        likelihood = self.likelihood(posterior.sample(self.workload.num_samples))
-        nll = -tf.reduce_mean(likelihood.log_prob(x), axis=0)
+        z = posterior.sample(self.workload.num_samples)
+        log_likelihood = self.likelihood(z).log_prob(x)
+        nll = -tf.reduce_mean(log_likelihood, axis=0)
         kl = tfd.kl_divergence(posterior, self.prior)
         self.nll_tracker.update_state(nll)
         self.kl_tracker.update_state(kl)
-        self.add_loss(tf.reduce_mean(nll + kl))
+        if self.workload.objective == "iwae":
+            log_weights = log_likelihood + self.prior.log_prob(z) - posterior.log_prob(z)
+            self.add_loss(-tf.reduce_mean(tfp.math.reduce_logmeanexp(log_weights, axis=0)))
+        else:
+            self.add_loss(tf.reduce_mean(nll + kl))
         return kl
 
 

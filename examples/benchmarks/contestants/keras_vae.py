@@ -12,6 +12,13 @@ from contestants.fit import FitContestant
 
 def build(workload, train, seed, jit_compile="auto"):
     keras.utils.set_random_seed(seed)
+    kind = keras_vae.objectives.IWAE if workload.objective == "iwae" else keras_vae.objectives.ELBO
+    vae = model_of(workload, kind(num_samples=workload.num_samples), jit_compile)
+    return KerasVAE(workload, train, vae, keras)
+
+
+def model_of(workload, objective, jit_compile="auto"):
+    """The workload's VAE, compiled and built, with this objective."""
     if workload.convolutional:
         head = [
             networks.output(workload, layers),
@@ -24,17 +31,14 @@ def build(workload, train, seed, jit_compile="auto"):
     vae = keras_vae.VAE(
         keras.Sequential([*networks.encoder(workload, layers), keras_vae.layers.IndependentNormal(workload.latent)]),
         keras.Sequential([*networks.decoder(workload, layers), *head]),
-        objective=keras_vae.objectives.ELBO(num_samples=workload.num_samples),
+        objective=objective,
     )
     vae.compile(keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), jit_compile=jit_compile)
     vae.build((None, *workload.event_shape))
-    return KerasVAE(workload, train, vae, keras)
+    return vae
 
 
 class KerasVAE(FitContestant):
-    def elbo(self, images):
-        return self.model.evaluate(images, batch_size=200, verbose=0, return_dict=True)["elbo"]
-
     def log_likelihood(self, images):
         samples = self.workload.importance_samples
         return float(np.mean(self.model.log_likelihood(images, num_samples=samples, verbose=0)))

@@ -97,10 +97,19 @@ class PyTorch(Contestant):
         squares = (x - mean).square() * torch.exp(-log_variance)
         return 0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(-1)
 
+    def log_weights(self, x, mean, log_variance, draws):
+        """log p(x|z) + log p(z) - log q(z|x), `[S, B]`: the constants of the two Gaussians cancel."""
+        noise = torch.randn((draws, *mean.shape), device=self.place)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        log_ratio = 0.5 * (noise.square() - z.square() + log_variance).sum(-1)
+        return log_ratio - self.negative_log_prob(x, z)
+
     def _loss(self, x):
         mean, log_variance = self.posterior(x)
-        noise = torch.randn((self.workload.num_samples, *mean.shape), device=self.place)
-        z = mean + torch.exp(0.5 * log_variance) * noise
+        draws = self.workload.num_samples
+        if self.workload.objective == "iwae":
+            return math.log(draws) - torch.logsumexp(self.log_weights(x, mean, log_variance, draws), 0).mean()
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn((draws, *mean.shape), device=self.place)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
         return self.negative_log_prob(x, z).mean() + kl.mean()
 
@@ -125,7 +134,7 @@ class PyTorch(Contestant):
         return {"setup_s": 0.0, "epoch_s": seconds}
 
     @torch.no_grad()
-    def elbo(self, images):
+    def bound(self, images):
         batches = self._tensor(images).split(200)
         return -sum(self._loss(x).item() * len(x) for x in batches) / len(images)
 
@@ -144,10 +153,7 @@ class PyTorch(Contestant):
 
     def _estimate(self, x, mean, log_variance):
         """log of the sum of a block's importance weights, `[B]`."""
-        noise = torch.randn((DRAWS_AT_ONCE, *mean.shape), device=self.place)
-        z = mean + torch.exp(0.5 * log_variance) * noise
-        log_ratio = 0.5 * (noise.square() - z.square() + log_variance).sum(-1)
-        return torch.logsumexp(log_ratio - self.negative_log_prob(x, z), 0)
+        return torch.logsumexp(self.log_weights(x, mean, log_variance, DRAWS_AT_ONCE), 0)
 
     def _tensor(self, images):
         tensor = torch.from_numpy(images).to(self.place)

@@ -16,16 +16,21 @@ tfd, tfpl, layers = tfp.distributions, tfp.layers, tf_keras.layers
 
 
 class VAE(tf_keras.Model):
-    def __init__(self, encoder, decoder, latent):
+    def __init__(self, encoder, decoder, workload):
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.prior = tfd.MultivariateNormalDiag(tf.zeros([latent]))
+        self.encoder, self.decoder, self.objective = encoder, decoder, workload.objective
+        self.prior = tfd.MultivariateNormalDiag(tf.zeros([workload.latent]))
 
     def call(self, x):
         posterior = self.encoder(x)
-        self.add_loss(tf.reduce_mean(tfd.kl_divergence(posterior, self.prior)))
         z = tf.convert_to_tensor(posterior)  # `[S, B, D]`, as the encoder's last layer says
-        return self.decoder(tf.reshape(z, [-1, z.shape[-1]]))
+        likelihood = self.decoder(tf.reshape(z, [-1, z.shape[-1]]))
+        if self.objective == "iwae":  # a function of all draws together, so no loss of x and p(x|z) alone
+            log_weights = likelihood.log_prob(x) + self.prior.log_prob(z) - posterior.log_prob(z)
+            self.add_loss(-tf.reduce_mean(tfp.math.reduce_logmeanexp(log_weights, axis=0)))
+        else:
+            self.add_loss(tf.reduce_mean(tfd.kl_divergence(posterior, self.prior)))
+        return likelihood
 
 
 def negative_log_likelihood(x, likelihood):
@@ -70,15 +75,16 @@ def build(workload, train, seed, xla):
             head,
         ]
     )
-    vae = VAE(encoder, decoder, workload.latent)
-    vae.compile(tf_keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), loss=negative_log_likelihood, jit_compile=xla)
+    vae = VAE(encoder, decoder, workload)
+    loss = None if workload.objective == "iwae" else negative_log_likelihood
+    vae.compile(tf_keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON), loss=loss, jit_compile=xla)
     contestant = TFKerasTFP(workload, train, vae, tf_keras)
     contestant.xla = xla
     return contestant
 
 
 class TFKerasTFP(ImportanceSampled):
-    def elbo(self, images):
+    def bound(self, images):
         return -self.model.evaluate(images, images, batch_size=200, verbose=0, return_dict=True)["loss"]
 
     def posterior(self, x):

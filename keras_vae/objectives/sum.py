@@ -1,0 +1,111 @@
+"""Several objectives as one."""
+
+from typing import Any
+
+import keras
+
+from keras_vae.objectives.base import Objective
+from keras_vae.objectives.forward_pass import ForwardPass, Tap
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Sum(Objective):
+    """The sum of several objectives: the terms of all, each with its weight.
+
+    The first one draws the latents, by its `num_samples` and with its gradient. The others look at those draws.
+
+        objectives = keras_vae.objectives
+        objective = objectives.Sum(objectives.ELBO(beta=2.0), objectives.MMD(10.0))
+        vae = keras_vae.VAE(vae.encoder, vae.decoder, objective=objective)
+        vae.objective.parts[1].weight = 20.0  # counts from the next step on
+
+    Args:
+        *objectives: `keras_vae.objectives` objects, at least one. No two of them have a term in common.
+
+    Raises:
+        ValueError: there is none; one is no objective; two have a term of the same name; one that is not the first asks
+            for another number of draws than the first, or, when built, for a gradient that only the first can have.
+
+    Attributes:
+        parts: the objectives, a list.
+    """
+
+    def __init__(self, *objectives: Objective, **kwargs):
+        for each in objectives:
+            if not isinstance(each, Objective):
+                raise ValueError(
+                    f"Sum: expected keras_vae.objectives objects, such as ELBO(); received: {each!r} of type "
+                    f"{type(each).__name__}"
+                )
+        if not objectives:
+            raise ValueError("Sum: expected at least one objective; received none. Give it some: Sum(ELBO(), MMD())")
+        super().__init__(objectives[0].num_samples, **kwargs)
+        self.parts = list(objectives)
+        self.check_parts()
+
+    def check_parts(self):
+        """Raises ValueError unless the parts go together."""
+        owner = {}
+        for part in self.parts:
+            for name in part.term_weights:
+                if name in owner:
+                    raise ValueError(
+                        f"Sum: expected objectives without a term in common; received the term {name!r} in "
+                        f"{owner[name]!r} and in {part!r}, which would count twice. A penalty alone, such as MMD() of "
+                        "WAE() or DIP() of DIPVAE(), has no nll."
+                    )
+                owner[name] = part
+            if part.num_samples not in (1, self.num_samples):
+                raise ValueError(
+                    "Sum: expected objectives that look at as many draws as the first one makes, num_samples="
+                    f"{self.num_samples}; received {part!r}"
+                )
+
+    @property
+    def term_weights(self) -> dict[str, Any]:
+        return {name: weight for part in self.parts for name, weight in part.term_weights.items()}
+
+    def build(self, dtype: str = "float32") -> None:
+        super().build(dtype)
+        for part in self.parts:
+            if not part.built:
+                part.build(dtype)
+
+    def prepare(self, num_examples: int | None) -> None:
+        for part in self.parts:
+            part.prepare(num_examples)
+
+    def draw(self, posterior: Any, seed: Any) -> Any:
+        return self.parts[0].draw(posterior, seed)
+
+    def tap(self, z: Any) -> Tap:
+        for part in self.parts[1:]:
+            if part.tap(z).probe is not None:
+                raise ValueError(
+                    "Sum: expected the objective that changes the gradient of the draws to be the first; received "
+                    f"{type(part).__name__} after {type(self.parts[0]).__name__}"
+                )
+        return self.parts[0].tap(z)
+
+    def __call__(self, forward: ForwardPass) -> dict[str, Any]:
+        return {name: value for part in self.parts for name, value in part(forward).items()}
+
+    def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
+        return all(part.has_closed_kl(posterior, prior) for part in self.parts)
+
+    def learned_values(self) -> dict[str, Any]:
+        return {name: value for part in self.parts for name, value in part.learned_values().items()}
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["num_samples"]  # the first one's
+        return {**config, "objectives": [keras.saving.serialize_keras_object(part) for part in self.parts]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]):
+        config = dict(config)
+        objectives = [keras.saving.deserialize_keras_object(part) for part in config.pop("objectives")]
+        return cls(*objectives, **config)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
