@@ -72,7 +72,7 @@ def test_a_level_of_0_is_the_elbo_and_weights_that_are_all_0_are_no_number_to_di
     vae = vae_with(FreeBits(0.0))
     mean = np.mean(terms_of(vae)["free_bits"])
     np.testing.assert_allclose(mean, exact_kl(vae).sum(axis=1).mean(), rtol=1e-9)
-    np.testing.assert_array_equal(terms_of(vae, np.zeros(7))["free_bits"], terms_of(vae)["free_bits"])
+    np.testing.assert_allclose(terms_of(vae, np.zeros(7))["free_bits"], mean, rtol=1e-9)
 
 
 @pytest.mark.parametrize("over", ["batch", "example"])
