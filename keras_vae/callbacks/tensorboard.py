@@ -29,9 +29,9 @@ class TensorBoard(Watching, compat.TensorBoard):
     - scalars: Keras's `epoch_loss`, `epoch_elbo`, `epoch_nll`, `epoch_kl`, learned sigmas and what an objective has
       learned, for training and for validation. For both, `epoch_bits_per_dimension`, which is -ELBO / (D log 2) for an
       x of D numbers.
-    - scalars of training: `weight/kl`, say, for each term whose weight follows a schedule, is learned, or is set while
-      the model trains. `constant/capacity`, say, for each other constant of the objective that moves so. The loss on
-      the examples has a `training/gradient_norm`. And `training/examples_per_second`.
+    - scalars of training: `training/gradient_norm`, of the loss on the examples; `training/examples_per_second`. Each
+      weight of a term that moves has one, `weight/kl`, say. It may follow a schedule, be learned, or be set while the
+      model trains. So has each other constant of the objective, `constant/capacity`, say.
     - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01; `latent/mutual_information`, an
       estimate of I(x; z) in nats, at most the log of their number. Where sigma is a function of z,
       `likelihood/stddev_mean`, `_min` and `_max`.

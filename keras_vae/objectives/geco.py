@@ -33,8 +33,11 @@ class GECO(Objective):
         logs = vae.fit(x, epochs=1).history
         logs["beta"]  # what it has come to, beside `nll`, `kl` and `elbo`
 
-    Under a Gaussian decoder of a fixed sigma, the level is one of the mean squared error m of an x of D numbers. It is
-    D / 2 (log(2 pi sigma^2) + m / sigma^2). A sigma that is learned is a second way to a level. It shrinks
+    For a Gaussian decoder of a fixed sigma a level is a mean squared error, m, of an x of D numbers.
+
+        level = D / 2 (log(2 pi sigma^2) + m / sigma^2)
+
+    A sigma that is learned is a second way to a level. It shrinks
     while that lowers `nll`, so a level stands for a smaller error.
 
     A step moves the average first, then beta, and is weighed by the new beta. Nothing but training moves them:

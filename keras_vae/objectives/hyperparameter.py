@@ -255,7 +255,10 @@ def beside_weights(objective):
     finally:
         del _read.names
     names = (constant.name for constant in hyperparameters_of(type(objective)))
-    return {name: getattr(objective, name) for name in names if name not in of_weights}
+    found = {name: getattr(objective, name) for name in names if name not in of_weights}
+    for part in getattr(objective, "parts", ()):  # of a `Sum`
+        found |= beside_weights(part)
+    return found
 
 
 def weights_at(objective, step=None):

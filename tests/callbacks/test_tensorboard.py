@@ -396,6 +396,30 @@ def test_a_weight_that_a_callback_sets_is_written_from_where_it_moves(tmp_path):
     assert "weight/nll" not in log.tags("scalars")
 
 
+def test_constants_that_move_and_what_is_learned_are_written(tmp_path):
+    """A capacity by a schedule, beside a weight that stays; and a beta that is learned, with a level that is set."""
+    capacity = keras_vae.schedules.LinearWarmup(4, end=6.0)
+    vae = compiled(gaussian_vae(latent=2, objective=keras_vae.objectives.Capacity(capacity, gamma=3.0)))
+    fit(vae, digits()[:64], TensorBoard(tmp_path / "a"), epochs=3, batch_size=32)
+    log = Log(tmp_path / "a")
+    np.testing.assert_allclose(log.values("constant/capacity"), [3.0, 6.0, 6.0])
+    assert not {"weight/capacity_gap", "weight/nll", "constant/gamma"} & log.tags("scalars")
+    (configuration,) = log.values("configuration")
+    for row in ("| capacity | LinearWarmup |", "| weight of capacity_gap | 3.0 |"):
+        assert row in str(configuration)
+
+    vae = compiled(gaussian_vae(latent=2, objective=keras_vae.objectives.GECO(20.0, 0.01)))
+    set_level = keras.callbacks.LambdaCallback(on_epoch_begin=lambda e, logs: setattr(vae.objective, "level", 20.0 + e))
+    history = fit(vae, digits()[:64], set_level, TensorBoard(tmp_path / "b"), epochs=3).history
+    log = Log(tmp_path / "b")
+    for tag in ("epoch_beta", "weight/kl"):
+        np.testing.assert_allclose(log.values(tag), history["beta"], rtol=1e-5)
+    assert log.steps("constant/level") == [1, 2] and "constant/speed" not in log.tags("scalars")
+    (configuration,) = log.values("configuration")
+    for row in ("| level | 20.0 |", "| weight of kl | learned |"):
+        assert row in str(configuration)
+
+
 def points_in(folder):
     return np.loadtxt(folder / "train/projector/points.tsv")
 

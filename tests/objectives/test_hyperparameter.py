@@ -14,7 +14,7 @@ from small import KERAS, digits, gaussian_vae
 
 import keras_vae
 from keras_vae.objectives import ELBO, Hyperparameter, Objective
-from keras_vae.objectives.hyperparameter import number_of, weights_at
+from keras_vae.objectives.hyperparameter import beside_weights, number_of, weights_at
 
 X = digits()[:64]
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures/vae.keras"
@@ -356,3 +356,12 @@ def test_values_at_a_step():
     assert number_of(weights_at(objective, 5)["nll"]) == 1.0
     np.testing.assert_allclose(weights_at(objective, 5)["kl"], 0.5)
     np.testing.assert_allclose(weights_at(objective)["kl"], 1.0)
+
+
+def test_which_constants_are_no_weights():
+    """Those that `term_weights` does not read, whatever their numbers are; and those of a sum's parts."""
+    objectives = keras_vae.objectives
+    assert beside_weights(ELBO(beta=2)) == {}
+    assert beside_weights(objectives.Capacity(2, gamma=2)) == {"capacity": 2}
+    assert beside_weights(objectives.GECO(2.0, 0.5)) == {"level": 2.0, "speed": 0.5}
+    assert beside_weights(objectives.Sum(objectives.FreeBits(0.25), objectives.MMD(0.25))) == {"level": 0.25}

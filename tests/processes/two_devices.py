@@ -92,6 +92,37 @@ def test_a_weight_that_is_set_counts_on_both_replicas_and_nothing_is_traced_anew
     assert (scores["loss"] - scores["nll"]) / scores["kl"] == pytest.approx(2.0, rel=1e-3)
 
 
+def test_a_beta_that_is_learned_and_a_schedule_are_one_device_s():
+    """GECO's state is a mean of the replicas' by their shares, of which the last batch leaves one without a row."""
+    level = keras_vae.schedules.LinearWarmup(5, 90.0, 60.0)
+
+    def build():
+        return gaussian_vae(objective=keras_vae.objectives.GECO(level, speed=0.02, momentum=0.5))
+
+    descent = functools.partial(optimizers.SGD, 1e-4)  # Adam makes much of little gradients' rounding
+    _, two = assert_two_train_as_one(
+        build=build, fit={"validation_data": (X[:21],)}, optimizer=descent, jit_compile=False
+    )
+    assert abs(float(two.objective.beta) - 1.0) > 0.1
+
+
+def test_free_bits_of_two_replicas_are_the_mean_of_the_shares():
+    """For two shares of equal size, by hand from what the model makes of each."""
+
+    def build():
+        return gaussian_vae(objective=keras_vae.objectives.FreeBits(0.2, groups="unit"))
+
+    vae, history = fitted(
+        2, lambda: {"x": X[:16]}, {"epochs": 1}, build=build, optimizer=lambda: optimizers.SGD(1e-9), jit_compile=False
+    )
+    shares = []
+    for share in (X[:8], X[8:16]):
+        posterior = vae.encode(share)
+        kl = keras_vae.evaluation.unit_kl(posterior.mean(), posterior.stddev(), 0.0, 1.0)
+        shares.append(np.maximum(0.2, np.mean(kl, axis=0)).sum())
+    np.testing.assert_allclose(history["free_bits"], [np.mean(shares)], rtol=1e-4)
+
+
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_discriminator_learns_on_two_replicas(jit_compile):
     """The first step of encoder and decoder is one device's; the discriminator's is of units permuted in a share."""
