@@ -120,7 +120,7 @@ def test_a_statistic_of_a_batch_is_that_of_each_replica_s_share(weighted):
 
 @pytest.mark.parametrize("jit_compile", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_penalties_of_a_batch_train_on_two_replicas(jit_compile):
-    """Each of them is reported and finite, with a batch that leaves a replica without a row; the size is that of all."""
+    """Each is reported and finite, with a batch that leaves a replica without a row; the size is that of all."""
     vae, history = fitted(2, build=penalised_vae, jit_compile=jit_compile, fit={"sample_weight": WEIGHTS})
     assert {"mmd", "total_correlation", "off_diagonal", "diagonal"} <= set(history)
     assert np.isfinite(list(history.values())).all()
