@@ -21,7 +21,7 @@ class Tap(NamedTuple):
 
     Attributes:
         z: the latents, equal to the draws.
-        probe: zeros `[S, B]` that the log weights have added, or None: see `keras_vae.objectives.dreg`.
+        probe: zeros `[S, B]` that the log weights have added, or None: see `keras_vae.objectives.bounds.dreg`.
     """
 
     z: Any

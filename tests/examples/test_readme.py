@@ -116,3 +116,25 @@ def test_a_grid_search():
     names = {"x": load_wine().data}
     exec(block, names)
     assert names["search"].transform(names["x"]).shape[1] in (2, 4)
+
+
+def test_an_objective_of_ones_own_is_trained_and_saved(tmp_path):
+    (block,) = (block for block in blocks() if "class Sparse(" in block)
+    names = {"keras": keras, "keras_vae": keras_vae}
+    exec(block, names)
+    x = scipy.stats.zscore(load_wine().data)[:32].astype("float32")
+    encoder = keras.Sequential([keras_vae.layers.IndependentNormal(2)])
+    decoder = keras.Sequential([keras_vae.layers.IndependentNormal(13)])
+    vae = keras_vae.VAE(encoder, decoder, objective=names["objective"], seed=0)
+    vae.compile("adam", jit_compile=False)
+    logs = {name: values[-1] for name, values in vae.fit(x, verbose=0).history.items()}
+    np.testing.assert_allclose(logs["loss"], logs["nll"] + 0.5 * logs["kl"] + 0.1 * logs["sparse"], rtol=1e-5)
+    vae.save(tmp_path / "vae.keras")
+    assert keras_vae.load_model(tmp_path / "vae.keras").objective.parts[1].weight == 0.1
+
+
+def test_a_discriminator_with_an_optimizer_of_its_own():
+    (block,) = (block for block in blocks() if "factor_vae =" in block)
+    encoder = keras.Sequential([keras_vae.layers.IndependentNormal(2)])
+    names = {"keras": keras, "keras_vae": keras_vae, "encoder": encoder}
+    exec(block, {**names, "decoder": keras.Sequential([keras_vae.layers.IndependentNormal(13)])})

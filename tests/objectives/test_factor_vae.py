@@ -15,7 +15,7 @@ from small import digits, gaussian_vae
 import keras_vae
 from keras_vae import backend, objectives, scales
 from keras_vae.backend import seed_for
-from keras_vae.objectives.factor_vae import permute
+from keras_vae.objectives.disentangled.factor_vae import permute
 from keras_vae.optimizers import Routed
 
 X = digits()[:48]

@@ -12,9 +12,9 @@ from small import gaussian_vae
 
 from keras_vae.backend import tfd
 from keras_vae.objectives import ELBO, MMD, WAE, InfoVAE, Sum, kernels
+from keras_vae.objectives.discrepancy.mmd import squared_mmd
 from keras_vae.objectives.hyperparameter import weights_at
 from keras_vae.objectives.kernels import RBF, InverseMultiquadratic
-from keras_vae.objectives.mmd import squared_mmd
 
 RANDOM = np.random.default_rng(0)
 

@@ -8,7 +8,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae import backend
-from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.bounds.elbo import ELBO
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 from keras_vae.ops.noise import standard_normal

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_vae.checks import check_integer
+from keras_vae.objectives.bounds.importance_weighted import ImportanceWeighted, log_mean_exp
 from keras_vae.objectives.forward_pass import ForwardPass
-from keras_vae.objectives.importance_weighted import ImportanceWeighted, log_mean_exp
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 
 from keras_vae.checks import check_choice
-from keras_vae.objectives.dreg import tapped
+from keras_vae.objectives.bounds.dreg import tapped
+from keras_vae.objectives.bounds.importance_weighted import ImportanceWeighted, log_mean_exp
 from keras_vae.objectives.forward_pass import ForwardPass, Tap
-from keras_vae.objectives.importance_weighted import ImportanceWeighted, log_mean_exp
 
 
 @keras.saving.register_keras_serializable("keras_vae")

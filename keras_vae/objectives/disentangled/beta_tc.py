@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_vae.objectives.aggregate import OfAggregate
+from keras_vae.objectives.disentangled.aggregate import OfAggregate
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 

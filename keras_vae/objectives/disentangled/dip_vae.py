@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_vae.objectives.dip import DIP
+from keras_vae.objectives.disentangled.dip import DIP
 from keras_vae.objectives.forward_pass import ForwardPass
 
 

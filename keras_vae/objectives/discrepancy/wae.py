@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_vae.objectives.discrepancy.mmd import MMD
 from keras_vae.objectives.forward_pass import ForwardPass
-from keras_vae.objectives.mmd import MMD
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_vae.objectives.bounds.importance_weighted import ImportanceWeighted, log_mean_exp
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
-from keras_vae.objectives.importance_weighted import ImportanceWeighted, log_mean_exp
 
 
 @keras.saving.register_keras_serializable("keras_vae")

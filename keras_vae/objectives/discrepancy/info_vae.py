@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_vae.objectives.discrepancy.mmd import OfKernel
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter, combined, lowest
 from keras_vae.objectives.kernels import RBF, Kernel
-from keras_vae.objectives.mmd import OfKernel
 
 
 @keras.saving.register_keras_serializable("keras_vae")

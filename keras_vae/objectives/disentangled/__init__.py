@@ -1,0 +1,1 @@
+"""Objectives that ask for latents that are independent over the data."""
