@@ -4,7 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small import digits, gaussian_vae
+
+from keras_vae import backend
 
 X = digits()[:60]
 
@@ -79,3 +82,13 @@ def test_predict_from_many_threads(vae):
     for one, other in zip(expected, found, strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_seeds_that_are_folded_twice_are_the_same_under_xla():
+    """The second time they are negative, as often as not."""
+
+    def twice(index):
+        return backend.fold_in(backend.fold_in(tf.constant([1, 2]), index), 7)
+
+    for index in range(8):
+        np.testing.assert_array_equal(twice(index), backend.program(lambda index=index: twice(index), True)())

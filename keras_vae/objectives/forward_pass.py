@@ -148,9 +148,7 @@ class ForwardPass:
         Args:
             purpose: one of `keras_vae.backend.STREAMS`: "objective".
         """
-        # By one folding in: where a seed is negative, as what is folded is, XLA folds otherwise than TensorFlow.
-        streams = backend.STREAMS
-        return backend.fold_in(self.seed, streams.index(purpose) + len(streams) * backend.first_row())
+        return backend.fold_in(backend.seed_for(self.seed, purpose), backend.first_row())
 
     def reconstruction(self) -> Any:
         """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.
