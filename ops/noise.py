@@ -30,7 +30,7 @@ def standard_normal(shape, seed, row_axis=0, first_row=0, dtype="float32"):
         A tensor of the given shape and dtype.
     """
     shape = ops.stack([ops.cast(size, "int32") for size in shape])
-    return _program(row_axis, dtype)(shape, seed, ops.cast(first_row, "int32"))
+    return _program(row_axis, dtype, int(shape.shape[0]))(shape, seed, ops.cast(first_row, "int32"))
 
 
 def standard_normal_rows(n, batch, event, seed, dtype="float32"):
@@ -69,7 +69,9 @@ def threefry(key, counter):
 
 
 @functools.lru_cache
-def _program(row_axis, dtype):
+def _program(row_axis, dtype, rank):
+    """The program for draws of `rank` axes: one that had met several ranks would know none of its result."""
+
     @backend.xla_compile
     def program(shape, seed, first_row):
         index = ops.reshape(ops.arange(ops.prod(shape), dtype="int32"), shape)

@@ -91,3 +91,16 @@ def test_a_program_hashes_once_however_many_loops_read_the_noise():
 
 def test_an_empty_shape_gives_nothing():
     assert standard_normal((0, 3), SEED).shape == (0, 3)
+
+
+def test_draws_of_an_unknown_size_have_a_known_rank_whatever_was_drawn_before():
+    for rank in (1, 2, 3, 4):
+        standard_normal((2,) * rank, SEED)
+    ranks = []
+
+    @tf.function
+    def draw(size):
+        ranks.append(standard_normal((size, 3, 4), SEED).shape.rank)
+
+    draw(tf.constant(5))
+    assert ranks == [3]
