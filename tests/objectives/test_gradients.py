@@ -36,8 +36,13 @@ class Coupling(keras.layers.Layer):
         flow = tfp.bijectors.RealNVP(num_masked=1, shift_and_log_scale_fn=shift_and_log_scale)
         return tfd.TransformedDistribution(tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw)), flow)
 
+    def build(self, shape):
+        self.hidden.build(shape), self.by_context.build(shape)
+        self.last.build((None, 5)), self.by_other.build((None, 1))
+
     def compute_output_spec(self, features):
-        self(keras.ops.zeros((1, features.shape[-1])))  # makes the weights
+        if not self.built:
+            self.build(features.shape)
         return keras.KerasTensor((features.shape[0], 2))
 
 

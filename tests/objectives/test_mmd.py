@@ -33,7 +33,7 @@ def shares(size):
         (InverseMultiquadratic(), lambda d2: 6 / (6 + d2)),
         (InverseMultiquadratic((1, 3.0)), lambda d2: 1 / (1 + d2) + 9 / (9 + d2)),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, kernels.Kernel) else "",
 )
 def test_kernels(kernel, formula):
     one, other = RANDOM.normal(size=(2, 5, 3)), RANDOM.normal(size=(2, 4, 3))
