@@ -119,6 +119,16 @@ def uncompiled():
     return _set("is_uncompiled")
 
 
+def specifying():
+    """Within, and on this thread, passes are symbolic: they create and check what there is, and compute nothing."""
+    return _set("is_specifying")
+
+
+def is_specifying():
+    """Whether this is within `specifying`."""
+    return getattr(_place, "is_specifying", False)
+
+
 @contextlib.contextmanager
 def _set(flag):
     before = getattr(_place, flag, False)

@@ -25,6 +25,7 @@ class Known:
         support, event_shape: of what is scored.
         reported: names of what is reported beside the objective's terms.
         kl: how the KL is found, in words.
+        num_examples: how many examples `fit` was last given, where it knew.
         late: the numbers of the layers that are not built by x alone.
         is_adapted: whether the model was started at the data's moments.
     """
@@ -35,6 +36,7 @@ class Known:
     event_shape: Any = None
     reported: list | None = None
     kl: str | None = None
+    num_examples: int | None = None
     late: tuple = ()
     is_adapted: bool = False
 
@@ -94,7 +96,7 @@ class BuiltFromData(compat.Model):
         try:
             self._check_event_shape(x)
             self.build_objective()
-            with self.distribute_strategy.scope():
+            with self.distribute_strategy.scope(), backend.specifying():
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self._note_reported, x)
                 settle_normalizations(compat.layers_of(self))

@@ -67,12 +67,16 @@ class TermModel(BuiltFromData):
                 "parts: VAE(vae.encoder, vae.decoder, vae.prior, objective)."
             )
         compat.replace_layer(self, "objective", objective)
+        if self.known.num_examples is not None:
+            objective.prepare(self.known.num_examples)
         if self.built:
             self.build_objective()
             if not all(layer.built for layer in compat.layers_of(objective)):
-                with self.distribute_strategy.scope():
+                with self.distribute_strategy.scope(), backend.specifying():
                     compat.symbolically(self.call, self.x_spec)  # makes the weights of its networks
         self.forget_steps()
+        if self.compiled and objective.trainable_variables:
+            self.compiled = False  # its optimizer does not know the weights of other networks: `fit` asks for a new one
 
     @property
     def iteration(self):

@@ -78,6 +78,7 @@ class Trainer(Compiled):
             self.take_in(given, check, "x")
             split_off_validation(given)
             feeds = [self._feed(given, check, "x", batch_size, "steps_per_epoch")]
+            self.known.num_examples = feeds[0].num_examples
             self.objective.prepare(feeds[0].num_examples)
             if given["validation_data"] is not None:
                 given["validation_freq"] = check_epochs("fit", "validation_freq", validation_freq)

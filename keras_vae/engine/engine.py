@@ -109,7 +109,7 @@ class Engine:
         if model.has_standard_steps or not model.built or all(layer.built for layer in compat.layers_of(model)):
             return
         specs = tuple(None if part is None else kinds.spec_of(part) for part in batch)
-        with model.distribute_strategy.scope():
+        with model.distribute_strategy.scope(), backend.specifying():
             compat.symbolically(model.loss_of, specs)
 
     def make_ready(self, batch):
@@ -127,7 +127,7 @@ class Engine:
         self.build_for_loss(keras.utils.unpack_x_y_sample_weight(batch))
         parts = [model.optimizer, compat.compiled_metrics_of(model)]
         if not model.built or any(part is not None and not part.built for part in parts):
-            with model.distribute_strategy.scope():
+            with model.distribute_strategy.scope(), backend.specifying():
                 compat.build_from_batch(model, batch)
 
     def builds_from_data(self):

@@ -1,5 +1,7 @@
 """The base class of the objectives."""
 
+import functools
+import inspect
 from typing import Any
 
 import keras
@@ -95,8 +97,14 @@ class Objective(keras.layers.Layer):
         constant = getattr(type(self), name, None)
         if isinstance(constant, Hyperparameter):
             constant.__set__(self, value)
-        else:
-            super().__setattr__(name, value)
+            return
+        if getattr(self, "built", False) and name in fixed_arguments_of(type(self)):
+            raise ValueError(
+                f"{type(self).__name__}: expected `{name}` to stay {getattr(self, name)!r}, which the built model's "
+                f"programs were made with; received: {value!r}. Give the model another objective: "
+                f"vae.objective = {type(self).__name__}({name}=...)"
+            )
+        super().__setattr__(name, value)
 
     def get_build_config(self):
         """None: the VAE builds its objective, in its strategy's scope."""
@@ -113,6 +121,12 @@ class Objective(keras.layers.Layer):
 
     def __repr__(self):
         return repr_of(self)
+
+
+@functools.cache
+def fixed_arguments_of(cls):
+    """The names of a constructor's arguments, those that are a `Hyperparameter` among them, and `num_samples`."""
+    return {"num_samples", *inspect.signature(cls.__init__).parameters} - {"self", "args", "kwargs"}
 
 
 def names_of_terms(objective):

@@ -85,7 +85,14 @@ class Sum(Objective):
                     "Sum: expected the objective that changes the gradient of the draws to be the first; received "
                     f"{type(part).__name__} after {type(self.parts[0]).__name__}"
                 )
-        return self.parts[0].tap(z)
+        tap = self.parts[0].tap(z)
+        for part in self.parts[1:] if tap.probe is not None else ():
+            if "nll" in part.term_weights:
+                raise ValueError(
+                    f"Sum: expected no term of log p(x|z) beside {type(self.parts[0]).__name__}, which changes the "
+                    f"gradient that reaches z through it; received {type(part).__name__}, with the term 'nll'"
+                )
+        return tap
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         return {name: value for part in self.parts for name, value in part(forward).items()}

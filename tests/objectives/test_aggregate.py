@@ -221,7 +221,18 @@ def test_without_the_size_no_work_is_begun(tmp_path):
     vae.reconstruct(X), vae.generate(2), vae.log_likelihood(X, num_samples=2)  # which ask for no terms
     inside = keras.Sequential([Reconstructed(gaussian_vae(units=4, objective=BetaTC()))])
     inside.compile("adam", "mse", jit_compile=False)
-    assert np.isnan(inside.fit(X, X, batch_size=8, verbose=0).history["loss"]).all()
+    with pytest.raises(ValueError, match=message):
+        inside.fit(X, X, batch_size=8, verbose=0)
+    fresh = tc_vae()
+    with pytest.raises(ValueError, match=message):
+        fresh.train_on_batch(X)
+
+
+def test_another_objective_is_told_the_size_and_keeps_it():
+    vae = tc_vae()
+    vae.fit(X, verbose=0)
+    vae.objective = BetaTC(2.0)
+    assert np.isfinite(vae.evaluate(X, verbose=0)).all() and float(vae.objective.size) == len(X)
 
 
 class Reconstructed(keras.layers.Layer):

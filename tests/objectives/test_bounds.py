@@ -135,6 +135,21 @@ def test_renyi_s_bound_has_iwae_and_the_elbo_as_its_limits():
     np.testing.assert_array_equal(bound(MIWAE(1, 9)), bound(IWAE(9)))
 
 
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-7, 1e-9, 1e-12])
+def test_renyi_s_bound_is_smooth_at_its_limit_in_float32(distance):
+    """By its series to second order, mean + (1 - alpha) variance / 2, and so is its gradient."""
+    log_weights = tf.constant(3.0 * np.random.default_rng(0).normal(size=(5, 6)) - 20.0, "float32")
+    for alpha in (1.0 - distance, 1.0 + distance):
+        with tf.GradientTape() as tape:
+            tape.watch(log_weights)
+            bound = RenyiBound(alpha, 5).bound(log_weights, None)
+        exact = np.asarray(log_weights, "float64")
+        expected = exact.mean(axis=0) + 0.5 * (1.0 - alpha) * exact.var(axis=0)
+        np.testing.assert_allclose(bound, expected, rtol=2e-6)
+        slope = (1.0 + (1.0 - alpha) * (exact - exact.mean(axis=0))) / 5
+        np.testing.assert_allclose(tape.gradient(bound, log_weights), slope, rtol=2e-5)
+
+
 def test_renyi_s_estimate_is_biased_and_less_so_with_more_draws():
     """At alpha = 0.5 it lies below the L_alpha that quadrature gives, by more than 5 standard errors, and by 5 draws
     more than by 50."""
@@ -212,6 +227,16 @@ def test_the_pass_at_other_latents_has_their_densities():
 
 
 # Bad input.
+
+
+def test_what_is_no_hyperparameter_stays_as_it_was_made():
+    vae = gaussian_vae(units=4, objective=RenyiBound(0.5, 3))
+    vae.objective.alpha = 0.25  # nothing is built
+    vae.build((None, 8, 8, 1))
+    for name, value in (("alpha", 1.0), ("num_samples", -3)):
+        with pytest.raises(ValueError, match=rf"RenyiBound: expected `{name}` to stay .*RenyiBound\({name}=\.\.\.\)"):
+            setattr(vae.objective, name, value)
+    assert vae.objective.alpha == 0.25
 
 
 @pytest.mark.parametrize(

@@ -338,7 +338,7 @@ def test_another_objective_s_network_is_made_when_it_comes_and_needs_an_optimize
     fit(vae)
     vae.objective = objectives.FactorVAE(discriminator=small())
     assert vae.objective.discriminator.built
-    with pytest.raises(ValueError, match="Unknown variable"):
+    with pytest.raises(ValueError, match=r"fit: expected a compiled model; .* You must call `compile\(\)`"):
         fit(vae)
     vae.compile(Routed("adam", {vae.objective: "sgd"}), jit_compile=False)
     fit(vae)

@@ -139,3 +139,5 @@ def test_what_does_not_go_together(parts, message):
 def test_only_the_first_may_change_the_gradient_of_the_draws():
     with pytest.raises(ValueError, match="changes the gradient of the draws to be the first; received IWAE after MMD"):
         made(Sum(MMD(num_samples=4), IWAE(4, gradient="dreg"))).build(X.shape)
+    with pytest.raises(ValueError, match=r"Sum: expected no term of log p\(x\|z\) beside IWAE, .*received ELBO"):
+        made(Sum(IWAE(4, gradient="dreg"), ELBO(num_samples=4))).build(X.shape)

@@ -38,9 +38,15 @@ class RenyiBound(ImportanceWeighted):
         self.alpha = check_finite("RenyiBound", "alpha", alpha)
 
     def bound(self, log_weights: Any, forward: ForwardPass) -> Any:
-        if self.alpha == 1.0:
-            return ops.mean(log_weights, axis=0)
-        return log_mean_exp((1.0 - self.alpha) * log_weights) / (1.0 - self.alpha)
+        order = 1.0 - self.alpha
+        mean = ops.mean(log_weights, axis=0)
+        if order == 0.0:
+            return mean
+        # Near its limit a logarithm near 0 is divided by a number near 0. There it is written from the mean on.
+        from_mean = order * (log_weights - mean)
+        is_near = ops.max(ops.abs(from_mean), axis=0) < 0.1
+        near = ops.log1p(ops.mean(ops.expm1(ops.where(is_near, from_mean, 0.0)), axis=0))
+        return ops.where(is_near, mean + near / order, log_mean_exp(order * log_weights) / order)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}

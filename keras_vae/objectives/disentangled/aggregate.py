@@ -1,6 +1,5 @@
 """The aggregate posterior q(z) = 1/N sum_n q(z|x_n), estimated from a batch, and what the KL is made of by it."""
 
-import math
 import types
 from typing import Any
 
@@ -80,7 +79,7 @@ class OfAggregate(Objective):
         total_correlation    log q(z) - sum_u log q(z_u)
         dimension_kl         sum_u [ log q(z_u) - log p(z_u) ]
         """
-        if not backend.is_tracing():
+        if not backend.is_specifying():  # before `fit` can tell
             self.check_size()
         z, posterior = forward.z, forward.posterior
         try:
@@ -113,11 +112,11 @@ class OfAggregate(Objective):
     def log_weights(self, forward):
         """The log of what the posterior of x_j counts for in q(z) at the draw for x_i, `[i, j]`: see `BetaTC`.
 
-        It is NaN where nobody knows how large the data set is.
+        A data set is as large as the batch, at least.
         """
         shares = shares_of(forward)
         size = ops.cast(ops.convert_to_tensor(self.size), shares.dtype)
-        size = ops.where(size > 0.0, ops.maximum(size, ops.cast(ops.shape(shares)[0], shares.dtype)), math.nan)
+        size = ops.maximum(size, ops.cast(ops.shape(shares)[0], shares.dtype))
         own = ops.eye(ops.shape(shares)[0], dtype=shares.dtype)
         if self.estimator == "weighted":
             return ops.log(shares + ops.zeros_like(own)) - ops.log(size)

@@ -42,12 +42,12 @@ class BetaTC(OfAggregate):
         gamma: weight of the KL of the units, the same.
         estimator: "weighted" or "stratified".
         num_examples: N, a positive integer. Default: as many as `fit` was last given, which a file keeps. Inside a
-            larger model, whose `fit` is another's, it has to be given, or the terms are NaN.
+            larger model, whose `fit` is another's, it has to be given.
         num_samples: how many draws of the latent an example.
 
     Raises:
         ValueError: an argument is not as above; when built, if the density of one unit of posterior or prior is not
-            known; in `fit`, `evaluate`, `predict` or `export`, if N is not known.
+            known; when terms are asked for, if N is not known.
     """
 
     alpha = Hyperparameter()
