@@ -136,5 +136,10 @@ def test_an_objective_of_ones_own_is_trained_and_saved(tmp_path):
 def test_a_discriminator_with_an_optimizer_of_its_own():
     (block,) = (block for block in blocks() if "factor_vae =" in block)
     encoder = keras.Sequential([keras_vae.layers.IndependentNormal(2)])
-    names = {"keras": keras, "keras_vae": keras_vae, "encoder": encoder}
-    exec(block, {**names, "decoder": keras.Sequential([keras_vae.layers.IndependentNormal(13)])})
+    decoder = keras.Sequential([keras_vae.layers.IndependentNormal(13)])
+    names = {"keras": keras, "keras_vae": keras_vae, "encoder": encoder, "decoder": decoder}
+    exec(block, names)
+    vae = names["factor_vae"]
+    x = np.random.default_rng(0).normal(size=(16, 13)).astype("float32")
+    assert np.isfinite(vae.fit(x, verbose=0).history["discriminator"]).all()
+    assert float(vae.optimizer.others[0].learning_rate) == pytest.approx(1e-4)
