@@ -1,4 +1,4 @@
-"""What iwae.py and mnist_benchmark.py share: MNIST in zeros and ones, and runs that may be killed at any time."""
+"""What runs of papers share: MNIST in zeros and ones, and training that may be killed at any time."""
 
 import argparse
 import csv
