@@ -107,6 +107,18 @@ def value_and_slope(function, x):
     return value, tape.gradient(value, x)
 
 
+@custom_gradient
+def with_slope(x, value, slope):
+    """`value`, `[*batch]`, whose gradient reaches x, `[*batch, ...]`, alone, by a slope that is taken as it is."""
+
+    def gradient(*args, upstream=None):
+        (of_value,) = args if upstream is None else upstream
+        of_value = tf.reshape(of_value, tf.concat([tf.shape(of_value), [1] * (slope.shape.rank - value.shape.rank)], 0))
+        return tf.cast(of_value, slope.dtype) * slope, None, None
+
+    return value, gradient
+
+
 @contextlib.contextmanager
 def exporting():
     """Within, and on this thread, graphs are for a runtime that may have no XLA, and asks for no gradients."""

@@ -13,6 +13,7 @@ from keras_vae.estimates import centre, point_estimate, probabilities_of
 from keras_vae.evaluation.log_likelihood import draws_for, importance_sampled
 from keras_vae.layers.elements import DependentElements, log_prob_of_elements
 from keras_vae.objectives.base import elbo_of
+from keras_vae.objectives.forward_pass import OF_PARTS
 
 
 class Signature(NamedTuple):
@@ -39,9 +40,9 @@ def signatures(vae):
       centre: see `keras_vae.estimates`. Where the standard deviation has none, there is no `stddev`.
     - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
     - `generate(num, seed)`: `num` draws of z from the prior: each a `sample` of p(x|z), and its `mean`.
-    - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and the objective's own terms, as `evaluate` has them an
-      example, and `log_likelihood` by `num_samples` importance samples; `[B]`, nats. And `log_prob_of_elements`,
-      `[B, *event]`, whose sum is `-nll`, where the likelihood is of independent elements.
+    - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl`, each part's `nll_age`, and the objective's own terms, as
+      `evaluate` has them an example; and `log_likelihood` by `num_samples` importance samples; `[B]`, nats. And
+      `log_prob_of_elements`, `[B, *event]`, whose sum is `-nll`, where the likelihood is of independent elements.
 
     For categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
     in place of `mean` and `stddev`. All three have the `probabilities`, `[B, *event, levels]`, beside it.
@@ -80,11 +81,13 @@ def signatures(vae):
         *parts, num_samples, seed = parts_and_more
         seed = backend.stateless_seed(seed)
         draw = vae.forward_pass(structured(vae, parts), seed=backend.seed_for(seed, "elbo"))
-        terms = {"nll": draw.nll, "kl": draw.kl, **vae.objective(draw)}
+        terms = draw.reported(vae.objective(draw))
         num_samples, seed = backend.at_least(1, "num_samples", num_samples), backend.seed_for(seed, "importance")
         block = draws_for(draw.x, num_samples)
         log_likelihood = importance_sampled(vae, draw.x, draw.posterior, num_samples, seed, block)
-        scores = {**terms, "elbo": elbo_of(terms), "log_likelihood": log_likelihood}
+        # A part's share, `nll/age`, as other outputs of parts are named.
+        named_terms = {name.replace(OF_PARTS, "nll_"): value for name, value in terms.items()}
+        scores = {**named_terms, "elbo": elbo_of(terms), "log_likelihood": log_likelihood}
         return {**scores, **elements_of(draw.likelihood, draw.x)}
 
     return {

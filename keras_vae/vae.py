@@ -87,8 +87,9 @@ class VAE(Adaptable, Inference, Persistent):
         forward = self.forward_pass(x, self.noise.next_seed(training), training)
         terms = self.objective(forward)  # {"nll": [B], "kl": [B], ...}, in nats
         forward.commit_fits()  # what Optimal() sigmas were fitted to joins their averages, once a step
+        self.objective.commit(forward)  # so does what an objective learns without a gradient
         self.add_terms(terms, training)  # each weighted batch mean, by add_loss
-        return {"reconstruction": forward.reconstruction(), **forward.reported(), **terms}  # nll and kl always
+        return {"reconstruction": forward.reconstruction(), **forward.reported(terms)}
 
     def forward_pass(self, x: Any, seed: Any, training: bool | None = None) -> ForwardPass:
         """x `[B, *event]` through the model, to all that the objective looks at.

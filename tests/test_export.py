@@ -208,7 +208,9 @@ def test_parts_of_a_joint_likelihood_have_names_and_holes_stay_holes(tmp_path):
     assert set(served["generate"](num=2, seed=0)) == {"sample_age", "sample_blood", "mean_age", "mean_blood"}
     found = served["reconstruct"](**x)
     np.testing.assert_allclose(found["reconstruction_blood"], vae.reconstruct(x)["blood"], rtol=1e-5, atol=1e-6)
-    assert np.isfinite(served["score"](**x, num_samples=10, seed=0)["log_likelihood"]).all()
+    scores = served["score"](**x, num_samples=10, seed=0)
+    assert np.isfinite(scores["log_likelihood"]).all()
+    np.testing.assert_allclose(scores["nll_age"] + scores["nll_blood"], scores["nll"], rtol=1e-5)
 
 
 def test_categories_are_served_by_their_mode_and_probabilities(tmp_path):

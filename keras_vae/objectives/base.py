@@ -84,6 +84,12 @@ class Objective(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `__call__`")
 
+    def commit(self, forward: ForwardPass) -> None:
+        """Called after the terms of each pass of a model's `call`: takes up what is learned without a gradient.
+
+        `__call__` changes no state, so that a pass may be scored for its own sake.
+        """
+
     def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
         """Whether the `kl` that is reported is a closed form, and not by draws."""
         return has_closed_form(posterior, prior)

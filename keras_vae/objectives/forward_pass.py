@@ -12,6 +12,7 @@ from keras_vae.backend import tfd
 from keras_vae.estimates import point_estimate
 from keras_vae.objectives.hyperparameter import value_at
 from keras_vae.objectives.kl import kl_divergence
+from keras_vae.objectives.latent_densities import LatentDensities
 
 OF_PARTS = "nll/"  # how the names begin of what is reported of a part of x
 
@@ -78,42 +79,35 @@ class ForwardPass:
         by_part = getattr(self.likelihood, "log_prob_by_part", None)
         return {} if by_part is None else by_part(self.x)
 
-    @functools.cached_property
+    @property
     def log_prior(self) -> Any:
         """log p(z), `[S, B]`, nats."""
-        return self._in_nats(self.prior.log_prob(self._tapped.z))
+        return self._densities.log_prior
 
-    @functools.cached_property
+    @property
     def log_posterior(self) -> Any:
         """log q(z|x), `[S, B]`, nats."""
-        return self._in_nats(self.posterior.log_prob(self._tapped.z))
+        return self._densities.log_posterior
 
-    @functools.cached_property
+    @property
     def pathwise_log_posterior(self) -> Any:
         """log q(z|x), `[S, B]`, nats, whose gradient reaches the encoder through z alone.
-
-            value + sum(slope * (z - stop(z))),    slope = d log q(z|x) / dz at stop(z)
 
         What is left out is the score, the gradient through q's parameters with z held. Its mean over z ~ q is 0
         (Roeder, Wu & Duvenaud, arXiv 1703.09194). It holds for every posterior, also where networks are part of its
         density.
         """
-        z = self._tapped.z
-        held = ops.stop_gradient(z)
-        value, slope = backend.value_and_slope(self.posterior.log_prob, held)
-        event = tuple(range(len(value.shape), len(z.shape)))
-        along_z = ops.sum(ops.stop_gradient(slope) * (z - held), axis=event)
-        return self._in_nats(ops.stop_gradient(value) + along_z)
+        return self._densities.pathwise_log_posterior
 
     @property
     def log_weights(self) -> Any:
         """log p(x|z) + log p(z) - log q(z|x), the log of the importance weights, `[S, B]`, nats."""
-        return self._weighted(self.log_posterior)
+        return self._weighted(self._tapped_densities.log_posterior)
 
     @property
     def pathwise_log_weights(self) -> Any:
         """`log_weights`, with `pathwise_log_posterior` in place of log q(z|x)."""
-        return self._weighted(self.pathwise_log_posterior)
+        return self._weighted(self._tapped_densities.pathwise_log_posterior)
 
     @functools.cached_property
     def nll(self) -> Any:
@@ -125,14 +119,16 @@ class ForwardPass:
         """KL(q(z|x) || p(z)), `[B]`, nats: in closed form where TFP has one registered, or else by the draws."""
         return kl_divergence(self)
 
-    def reported(self) -> dict[str, Any]:
-        """What is reported whatever is minimised: `nll`, `kl`, and `nll/age`, each part's share of `nll`; `[B]`, nats.
+    def reported(self, terms: dict[str, Any]) -> dict[str, Any]:
+        """An objective's terms, and what is reported whatever is minimised; `[B]`, nats.
 
-        A share is the mean over the draws of -log p(x_k|z). They add up to `nll`.
+        That is `nll` and `kl`, where the terms have none; and `nll/age`, each part's share of `nll`. A share is the
+        mean over the draws of -log p(x_k|z). They add up to `nll`.
         """
+        always = {name: terms[name] if name in terms else getattr(self, name) for name in ("nll", "kl")}
         by_part = self.log_likelihood_by_part.items()
         shares = {f"{OF_PARTS}{name}": -ops.mean(each, axis=0) for name, each in by_part}
-        return {"nll": self.nll, "kl": self.kl, **shares}
+        return {**always, **shares, **terms}
 
     def at(self, z: Any) -> "ForwardPass":
         """The same pass at other latents, `[S, B, *latent]`, which are decoded."""
@@ -142,13 +138,11 @@ class ForwardPass:
         """The value of an objective's constant at this step: of a schedule, outside training, its final one."""
         return value_at(constant, self.step)
 
-    def seed_for(self, purpose: str) -> Any:
-        """A seed, int32 `[2]`, for noise of an objective's own; on each replica another.
-
-        Args:
-            purpose: one of `keras_vae.backend.STREAMS`: "objective".
-        """
-        return backend.fold_in(backend.seed_for(self.seed, purpose), backend.first_row())
+    @property
+    def noise_seed(self) -> Any:
+        """A seed, int32 `[2]`, for noise of an objective's own; on each replica another."""
+        # A replica's seed first: a stream of the pass's, and then the replica, would share seeds with others' draws.
+        return backend.seed_for(backend.fold_in(self.seed, backend.first_row()), "objective")
 
     def reconstruction(self) -> Any:
         """The decoder's point estimate of x, `[B, *event]`: the mean over the draws of p(x|z)'s means.
@@ -162,15 +156,21 @@ class ForwardPass:
         for fit in self.fits:
             fit.commit()
 
-    @property
-    def _tapped(self):
-        return Tap(self.z) if self.tap is None else self.tap
+    @functools.cached_property
+    def _densities(self):
+        return self._densities_at(self.z)
 
-    def _in_nats(self, log_density):
-        """A density of the latents in the precision of the terms."""
-        return ops.cast(log_density, self.log_likelihood.dtype)
+    @functools.cached_property
+    def _tapped_densities(self):
+        """Those of the latents as the decoder was given them, whose gradient an objective may have changed."""
+        is_tapped = self.tap is not None and self.tap.z is not self.z
+        return self._densities_at(self.tap.z) if is_tapped else self._densities
+
+    def _densities_at(self, z):
+        return LatentDensities(z, self.posterior, self.prior, self.log_likelihood.dtype)
 
     def _weighted(self, log_posterior):
-        log_weights = self.log_likelihood + self.log_prior - log_posterior
-        probe = self._tapped.probe
-        return log_weights if probe is None else log_weights + ops.cast(probe, log_weights.dtype)
+        log_weights = self.log_likelihood + self._tapped_densities.log_prior - log_posterior
+        if self.tap is None or self.tap.probe is None:
+            return log_weights
+        return log_weights + ops.cast(self.tap.probe, log_weights.dtype)

@@ -97,6 +97,10 @@ class Sum(Objective):
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         return {name: value for part in self.parts for name, value in part(forward).items()}
 
+    def commit(self, forward: ForwardPass) -> None:
+        for part in self.parts:
+            part.commit(forward)
+
     def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
         return all(part.has_closed_kl(posterior, prior) for part in self.parts)
 

@@ -113,8 +113,8 @@ def test_the_bounds_are_these_functions_of_scipy_s_weights(name):
     outputs = vae.objective(forward)
     found = -outputs["negative_bound"] if "negative_bound" in outputs else -outputs["nll"] - outputs["kl"]
     np.testing.assert_allclose(found, bound(weights), rtol=1e-10)
-    np.testing.assert_allclose(forward.reported()["nll"], -log_likelihood.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(forward.reported()["kl"], q.kl_divergence(vae.prior()), rtol=1e-12)
+    np.testing.assert_allclose(forward.nll, -log_likelihood.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(forward.kl, q.kl_divergence(vae.prior()), rtol=1e-12)
 
 
 def test_renyi_s_bound_has_iwae_and_the_elbo_as_its_limits():
@@ -148,6 +148,17 @@ def test_renyi_s_bound_is_smooth_at_its_limit_in_float32(distance):
         np.testing.assert_allclose(bound, expected, rtol=2e-6)
         slope = (1.0 + (1.0 - alpha) * (exact - exact.mean(axis=0))) / 5
         np.testing.assert_allclose(tape.gradient(bound, log_weights), slope, rtol=2e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_a_weight_of_zero_leaves_what_ciwae_has_finite_as_it_is(beta):
+    """The ELBO of a weight of 0 is minus infinity; the other bound is not."""
+    log_weights = np.array([[0.0, 2.0, -np.inf], [-np.inf, 1.0, -np.inf]])
+    forward = ForwardPass(None, None, None, None, None)
+    found = CIWAE(beta=beta, num_samples=2).bound(tf.constant(log_weights), forward)
+    elbo, tighter = log_weights.mean(axis=0), logsumexp(log_weights, axis=0) - np.log(2.0)
+    expected = {0.0: tighter, 1.0: elbo}[beta] if beta in (0.0, 1.0) else beta * elbo + (1.0 - beta) * tighter
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_renyi_s_estimate_is_biased_and_less_so_with_more_draws():

@@ -97,7 +97,7 @@ def test_a_step_of_fit_is_a_step_of_two_optimizers_by_hand():
         z = forward.z[0]
         logits = discriminator(z)
         loss = ops.mean(forward.nll + forward.kl) + 5.0 * ops.mean(logits[:, 0] - logits[:, 1])
-        others = permute(forward.z, forward.seed_for("objective"))[0]
+        others = permute(forward.z, forward.noise_seed)[0]
         entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         real, permuted = (discriminator(tf.stop_gradient(each)) for each in (z, others))
         adversary = 0.5 * (entropy(np.zeros(48), real) + entropy(np.ones(48), permuted))

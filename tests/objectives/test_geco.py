@@ -82,6 +82,7 @@ def test_evaluation_and_what_watches_move_nothing():
     before = state_of_objective(vae)
     scores = vae.evaluate(X, verbose=0, return_dict=True)
     vae.predict(X, verbose=0), vae(X), vae(X, training=False), vae.log_likelihood(X)
+    vae.objective(vae.forward_pass(X, np.array([0, 1], "int32"), training=True))  # and no step
     vae.loss_of((X, None, None)), vae.summary(print_fn=lambda line, **_: None)
     assert state_of_objective(vae) == before and before[2] > 0.0
     assert scores["beta"] == pytest.approx(float(vae.objective.beta))

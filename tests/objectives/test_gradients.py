@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from small import LinearGaussian, digits, gaussian_vae
 
 import keras_vae
+from keras_vae import backend, objectives
 from keras_vae.backend import tfd, tfp
 from keras_vae.objectives import ELBO, IWAE
 
@@ -148,6 +149,42 @@ def test_the_gradients_are_those_of_the_formula_for_every_posterior(posterior, o
         assert largest > 1e-3
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-9 * largest)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Densities(objectives.Objective):
+    """Terms of one's own, of the draws and their densities."""
+
+    @property
+    def term_weights(self):
+        return {"distance": 1.0, "surprise": 1.0}
+
+    def __call__(self, forward):
+        distance = -tf.reduce_mean(forward.log_prior, axis=0)
+        return {"distance": distance, "surprise": tf.reduce_mean(forward.log_posterior**2, axis=0)}
+
+
+def test_terms_beside_dreg_have_their_own_gradient():
+    """Of densities of the draws: the sum's gradient is the sum of both."""
+    draws = 5
+    alone = [IWAE(draws, gradient="dreg"), Densities(draws)]
+    parts = [by_objective(vae_of("normal", objective)) for objective in alone]
+    found = by_objective(vae_of("normal", objectives.Sum(*alone)))
+    for one, first, second in zip(*map(tf.nest.flatten, (found, *parts)), strict=True):
+        np.testing.assert_allclose(one, first + second, atol=1e-12)
+
+
+def test_a_slope_that_is_not_finite_leaves_the_value_as_it_is():
+    z, value = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([5.0, 6.0])
+    slope = tf.constant([[np.nan, np.inf], [1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        tape.watch([z, value])
+        found = backend.with_slope(z, value, slope)
+        loss = tf.reduce_sum(found * [1.0, 3.0])
+    np.testing.assert_array_equal(found, value)
+    of_z, of_value = tape.gradient(loss, [z, value])
+    np.testing.assert_array_equal(of_z, [[np.nan, np.inf], [3.0, 6.0]])
+    assert of_value is None
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)

@@ -89,6 +89,11 @@ def test_an_error_inside_a_registered_form_is_not_taken_for_none():
         vae_of(lambda mean, raw: Unfinished(mean, tf.nn.softplus(raw)))
 
 
+def test_a_kl_by_draws_asks_for_no_closed_form():
+    vae = vae_of(lambda mean, raw: Unfinished(mean, tf.nn.softplus(raw)), kl="draws")
+    assert np.isfinite(vae(X)["kl"]).all()
+
+
 def test_a_closed_form_is_said_to_be_one():
     vae = vae_of(lambda mean, raw: tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw)))
     assert lines_of(vae)[-1] == "KL: closed form"

@@ -94,7 +94,7 @@ def built(objective):
 def test_as_a_term_it_is_the_mean_over_the_draws_and_the_same_for_every_example():
     forward = aggregate()
     found = np.asarray(built(MMD(kernel=RBF(1.0)))(forward)["mmd"])
-    of_prior = tf.reshape(forward.prior.sample(18, seed=forward.seed_for("objective")), (3, 6, 2))
+    of_prior = tf.reshape(forward.prior.sample(18, seed=forward.noise_seed), (3, 6, 2))
     each = squared_mmd(RBF(1.0), forward.z, of_prior, shares(6))
     np.testing.assert_allclose(found, np.full(6, np.mean(each)), rtol=1e-9)
     assert np.ptp(each) > 0.0
@@ -107,7 +107,7 @@ def test_weights_that_are_0():
     expected = squared_mmd(
         objective.kernel,
         part.z[0, :3],
-        part.prior.sample(6, seed=part.seed_for("objective"))[:3],
+        part.prior.sample(6, seed=part.noise_seed)[:3],
         np.array([1.0, 2.0, 0.5]) / 3.5,
     )
     np.testing.assert_allclose(objective(whole)["mmd"], np.full(6, expected), rtol=1e-9)

@@ -8,10 +8,21 @@ from keras.optimizers import schedules
 from small import digits, gaussian_vae
 
 from keras_vae import objectives
-from keras_vae.objectives import DIP, ELBO, IWAE, MMD, WAE, BetaTC, Sum, TotalCorrelation
+from keras_vae.objectives import DIP, ELBO, IWAE, MIWAE, MMD, WAE, BetaTC, Sum, TotalCorrelation
 
 X = digits()[:32]
 SEED = np.array([3, 4], "int32")
+
+
+class Renamed(MIWAE):
+    """A bound under another name."""
+
+    @property
+    def term_weights(self):
+        return {"other": 1.0}
+
+    def __call__(self, forward):
+        return {"other": -self.bound(forward.log_weights, forward)}
 
 
 def made(objective):
@@ -53,6 +64,13 @@ def test_a_part_s_weight_is_set_and_saved(tmp_path):
     assert loaded.evaluate(X, verbose=0) == vae.evaluate(X, verbose=0)
     clone = keras.models.clone_model(loaded)
     assert clone.objective.parts[1].weight == 30.0 and clone.objective.parts[1] is not loaded.objective.parts[1]
+
+
+def test_a_part_of_several_draws_averages_the_first_one_s():
+    objective = Sum(IWAE(6), Renamed(num_bounds=1, num_samples=1))
+    forward = made(objective).forward_pass(X, SEED)
+    found = objective(forward)
+    np.testing.assert_allclose(found["other"], found["negative_bound"], rtol=1e-6)
 
 
 def test_its_parts_may_be_sums_and_have_schedules():

@@ -38,4 +38,7 @@ class CIWAE(ImportanceWeighted):
 
     def bound(self, log_weights: Any, forward: ForwardPass) -> Any:
         share = ops.cast(forward.value_of(self.beta), log_weights.dtype)
-        return share * ops.mean(log_weights, axis=0) + (1.0 - share) * log_mean_exp(log_weights)
+        # A weight of 0 makes them infinite: what has no share adds 0, and not infinity times 0.
+        elbo = ops.where(share > 0.0, ops.mean(log_weights, axis=0), 0.0)
+        tighter = ops.where(share < 1.0, log_mean_exp(log_weights), 0.0)
+        return share * elbo + (1.0 - share) * tighter

@@ -40,7 +40,7 @@ class MIWAE(ImportanceWeighted):
             )
 
     def bound(self, log_weights: Any, forward: ForwardPass) -> Any:
-        draws = self.num_samples // self.num_bounds
+        draws = ops.shape(log_weights)[0] // self.num_bounds  # in a `Sum`, the first objective's
         groups = ops.reshape(log_weights, (draws, self.num_bounds, -1))  # [K, M, B]
         return ops.mean(log_mean_exp(groups), axis=0)
 

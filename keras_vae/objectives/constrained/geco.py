@@ -104,12 +104,12 @@ class GECO(Objective):
         return {"nll": 1.0, "kl": self.beta}
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
-        if forward.training:
-            self._learn(forward)
         return {"nll": forward.nll, "kl": forward.kl}
 
-    def _learn(self, forward):
-        """Moves the average of nll, and by it beta."""
+    def commit(self, forward: ForwardPass) -> None:
+        """In training, moves the average of nll, and by it beta."""
+        if not forward.training:
+            return
         dtype = self.log_beta.dtype
         nll = ops.stop_gradient(ops.cast(batch_mean(forward.nll, forward), dtype))
         counts = ops.isfinite(nll)

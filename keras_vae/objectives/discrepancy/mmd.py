@@ -29,7 +29,7 @@ class OfKernel(Objective):
         """The discrepancy as a term, `[B]`."""
         draws, batch = ops.shape(forward.z)[:2]
         z = in_rows(forward.z, 2)
-        of_prior = forward.prior.sample(draws * batch, seed=forward.seed_for("objective"))  # one for each draw
+        of_prior = forward.prior.sample(draws * batch, seed=forward.noise_seed)  # one for each draw
         of_prior = ops.reshape(ops.cast(of_prior, z.dtype), (draws, batch, z.shape[-1]))
         shares = ops.cast(shares_of(forward), z.dtype)
         return of_each_example(ops.mean(squared_mmd(self.kernel, z, of_prior, shares)), forward)

@@ -93,7 +93,7 @@ class FactorVAE(ELBO):
         if forward.training:
             self.check_batch(z.shape[1])
         held = ops.stop_gradient(z)
-        permuted = permute(held, forward.seed_for("objective"), forward.sample_weight)
+        permuted = permute(held, forward.noise_seed, forward.sample_weight)
 
         def log_odds(z):  # log D(z) / (1 - D(z))
             return ops.cast(self.log_odds(z, forward.training), forward.log_likelihood.dtype)
