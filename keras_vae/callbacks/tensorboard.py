@@ -17,7 +17,7 @@ from keras_vae.callbacks.views import Views, part_title
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.hyperparameter import Schedule, beside_weights, value_at
+from keras_vae.objectives.values import Schedule, value_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):
@@ -243,7 +243,7 @@ class TensorBoard(Watching, compat.TensorBoard):
 def constants(objective, step=None):
     """The numbers that an objective has at a step, as `{tag: (number, whether it is a schedule's)}`."""
     found = {f"weight/{name}": weight for name, weight in objective.term_weights.items()}
-    found |= {f"constant/{name}": constant for name, constant in beside_weights(objective).items()}
+    found |= {f"constant/{name}": constant for name, constant in objective.constants().items()}
     return {
         tag: (float(ops.convert_to_numpy(value_at(constant, step))), isinstance(constant, Schedule))
         for tag, constant in found.items()
