@@ -272,7 +272,7 @@ def test_hparams(watched):
     (group,) = found["sessionGroups"]
     assert group["sessions"][0]["name"] == "run_1"
     expected = {"width": 16, "team": "blue", "latents": 2, "likelihood": "IndependentNormal", "optimizer": "Adam"}
-    expected |= {"objective": "ELBO", "objective/beta": 1.0, "objective/kl": "auto", "objective/gradient": "plain"}
+    expected |= {"objective": "ELBO", "objective/beta": type(SCHEDULE).__name__, "objective/kl": "auto"}
     assert expected.items() <= group["hparams"].items()
     assert group["hparams"]["parameters"] == watched.vae.count_params()
     values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
@@ -393,8 +393,9 @@ def test_a_weight_that_a_callback_sets_is_written_from_where_it_moves(tmp_path):
     setting = keras.callbacks.LambdaCallback(on_epoch_begin=set_beta)
     fit(vae, digits()[:64], setting, TensorBoard(tmp_path), epochs=4)
     log = Log(tmp_path)
-    assert log.steps("weight/kl") == [1, 2, 3]
-    np.testing.assert_array_equal(log.values("weight/kl"), betas[1:])
+    for tag in ("weight/kl", "constant/beta"):
+        assert log.steps(tag) == [1, 2, 3]
+        np.testing.assert_array_equal(log.values(tag), betas[1:])
     assert "weight/nll" not in log.tags("scalars")
 
 

@@ -135,7 +135,7 @@ def test_a_vae_is_saved_before_it_is_trained(wrap, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     logs = [each.fit(digits()[:32], epochs=2, verbose=0).history for each in (vae, loaded)]
     assert logs[0] == logs[1]
-    routed = [each for each in optimizers_within(loaded.optimizer) if isinstance(each, Routed)][0]
+    routed = next(each for each in optimizers_within(loaded.optimizer) if isinstance(each, Routed))
     trained = loaded.trainable_variables
     owned = {id(variable) for variable in loaded.decoder.trainable_variables}
     assert routed.places == [int(id(variable) in owned) for variable in trained] and set(routed.places) == {0, 1}
