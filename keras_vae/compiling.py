@@ -7,6 +7,8 @@ import keras
 
 from keras_vae.checks import check_integer
 from keras_vae.engine import Engine
+from keras_vae.optimizers import Routed
+from keras_vae.optimizers.within import optimizers_within
 from keras_vae.terms import TermModel
 
 
@@ -66,6 +68,9 @@ class Compiled(TermModel):
         self.engine.forget_programs()
 
     def get_compile_config(self):
+        for each in optimizers_within(self.optimizer) if self.built else ():
+            if isinstance(each, Routed) and not each.built:
+                each.route(self.trainable_variables)  # which a file must know, also before `fit`
         config = super().get_compile_config()
         return config and {**config, **self.compile_request}
 

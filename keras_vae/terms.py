@@ -18,7 +18,7 @@ from keras_vae.data.parts import pick
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import Objective
 from keras_vae.objectives.base import elbo_of, names_of_terms
-from keras_vae.objectives.hyperparameter import weights_at
+from keras_vae.objectives.values import weights_at
 from keras_vae.optimizers.within import main_optimizer
 
 # The sample weights of the step that a thread is at. Keras's `train_step` calls a model on x alone, as does whoever

@@ -19,7 +19,7 @@ from saved import check_same, normal_vae, normals, reload, unlike_new, vae_of
 import keras_vae
 from keras_vae import layers, objectives, priors, scales
 from keras_vae.backend import tfd
-from keras_vae.objectives.hyperparameter import weights_at
+from keras_vae.objectives.values import weights_at
 
 # Whatever a model is made of: functions of nothing to a VAE and its x.
 

@@ -9,8 +9,10 @@ from keras import ops
 from keras_vae import compat
 from keras_vae.callbacks.views import last_layer, likelihood_layer, most_active
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.hyperparameter import Schedule, beside_weights, number_of
+from keras_vae.objectives import Sum
+from keras_vae.objectives.values import Schedule, number_of
 from keras_vae.optimizers.within import main_optimizer
+from keras_vae.reprs import COMMON
 
 
 def configuration(vae):
@@ -29,12 +31,39 @@ def configuration(vae):
     scale = getattr(likelihood_layer(vae), "scale", None)
     found["scale"] = "none" if scale is None else type(scale).__name__
     found |= {f"weight of {name}": shown(weight) for name, weight in vae.objective.term_weights.items()}
-    found |= {name: shown(constant) for name, constant in beside_weights(vae.objective).items()}
+    found |= {f"objective/{name}": value for name, value in settings_of(vae.objective).items()}
     optimizer = main_optimizer(vae.optimizer)
     found["optimizer"] = type(optimizer).__name__
     rate = compat.learning_rate_of(optimizer)
     found["learning rate"] = type(rate).__name__ if isinstance(rate, Schedule) else short(optimizer.learning_rate)
     return found
+
+
+def settings_of(objective):
+    """What an objective was made with but `num_samples`, and its constants as they are; a sum's parts by their names.
+
+    `{"level": 2.0, "groups": "unit"}`, or `{"ELBO/beta": 1.0, "MMD/weight": 10.0}`: numbers and words.
+    """
+    constants = objective.constants()
+    try:
+        config = objective.get_config()
+    except Exception:  # of a network of the user's own, which has none
+        config = {}
+    # What is an object itself is in its configuration as a dictionary.
+    config = {name: getattr(objective, name, each) if isinstance(each, dict) else each for name, each in config.items()}
+    left_out = {"num_samples", "objectives", *constants, *COMMON}
+    found = {name: shown(constant) for name, constant in constants.items()}
+    found |= {name: in_words(each) for name, each in config.items() if name not in left_out}
+    for part, of in objective.named_parts().items() if isinstance(objective, Sum) else ():
+        found |= {f"{part}/{name}": value for name, value in settings_of(of).items()}
+    return found
+
+
+def in_words(setting):
+    """A setting as a number or a word: a network by its class alone."""
+    if isinstance(setting, keras.Layer):
+        return type(setting).__name__
+    return setting if isinstance(setting, (str, bool, int, float)) else "none" if setting is None else str(setting)
 
 
 def shown(constant):

@@ -15,7 +15,7 @@ from keras_vae.estimates import centre, point_estimate
 from keras_vae.evaluation import activity, mutual_information
 from keras_vae.evaluation.kl_of_units import kl_of_units
 from keras_vae.layers.delegate import Delegate
-from keras_vae.objectives.hyperparameter import weights_at
+from keras_vae.objectives.values import weights_at
 
 # At once: of bytes of x, of numbers in what grows with the square of the examples, of what costs a training step.
 MOST_BYTES, MOST_NUMBERS, MOST_GRADIENTS = 2**24, 2**22, 128

@@ -17,7 +17,7 @@ from keras_vae.callbacks.views import Views, part_title
 from keras_vae.callbacks.warn_instead import warn_instead
 from keras_vae.checks import check_integer
 from keras_vae.evaluation import ACTIVE_ABOVE
-from keras_vae.objectives.hyperparameter import Schedule, beside_weights, value_at
+from keras_vae.objectives.values import Schedule, value_at
 
 
 class TensorBoard(Watching, compat.TensorBoard):
@@ -31,7 +31,8 @@ class TensorBoard(Watching, compat.TensorBoard):
       x of D numbers.
     - scalars of training: `training/gradient_norm`, of the loss on the examples; `training/examples_per_second`. Each
       weight of a term that moves has one, `weight/kl`, say. It may follow a schedule, be learned, or be set while the
-      model trains. So has each other constant of the objective, `constant/capacity`, say.
+      model trains. So has each constant of the objective, `constant/capacity`, say, but a schedule that is itself the
+      weight of a term.
     - scalars of the examples: `latent/active_units`, those with Var(E[u|x]) > 0.01; `latent/mutual_information`, an
       estimate of I(x; z) in nats, at most the log of their number. Where sigma is a function of z,
       `likelihood/stddev_mean`, `_min` and `_max`.
@@ -45,7 +46,8 @@ class TensorBoard(Watching, compat.TensorBoard):
     - the projector: the examples' posterior means, with labels and thumbnails. It has their latest state alone.
     - text: `summary` and `configuration` of the model, and `latent/units`, a table of what each is used for, and of how
       its KL was found.
-    - HParams: the configuration and `hparams`, by which runs are compared. For that, serve the folder above `log_dir`:
+    - HParams: the configuration and `hparams`, by which runs are compared. What the objective was made with has names
+      such as `objective/beta`; of a `Sum`, `objective/MMD/weight`. To compare, serve the folder above `log_dir`:
       `tensorboard --logdir logs` for runs in `logs/run_1` and so on.
 
         vae.fit(x, validation_data=x, epochs=1, callbacks=[keras_vae.callbacks.TensorBoard(f"{folder}/run_1")])
@@ -243,7 +245,10 @@ class TensorBoard(Watching, compat.TensorBoard):
 def constants(objective, step=None):
     """The numbers that an objective has at a step, as `{tag: (number, whether it is a schedule's)}`."""
     found = {f"weight/{name}": weight for name, weight in objective.term_weights.items()}
-    found |= {f"constant/{name}": constant for name, constant in beside_weights(objective).items()}
+    # A schedule that is itself a weight is there already. Numbers that are equal may be set apart at any time.
+    weights = {id(weight) for weight in found.values() if isinstance(weight, Schedule)}
+    others = {name: each for name, each in objective.constants().items() if id(each) not in weights}
+    found |= {f"constant/{name}": constant for name, constant in others.items()}
     return {
         tag: (float(ops.convert_to_numpy(value_at(constant, step))), isinstance(constant, Schedule))
         for tag, constant in found.items()

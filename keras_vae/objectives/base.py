@@ -13,6 +13,9 @@ from keras_vae.objectives.hyperparameter import Hyperparameter, hyperparameters_
 from keras_vae.objectives.kl import has_closed_form
 from keras_vae.reprs import repr_of
 
+# What the model calls so, whatever its objective.
+TAKEN = {"elbo": "the bound, -(nll + kl)", "loss": "what is minimised", "reconstruction": "the decoder's mean of x"}
+
 
 class Objective(keras.layers.Layer):
     """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
@@ -57,6 +60,20 @@ class Objective(keras.layers.Layer):
         """
         for constant in hyperparameters_of(type(self)):
             constant.held_by(self).build(dtype)
+
+    def constants(self) -> dict[str, Any]:
+        """The constants as they were set, `{name: value}`: numbers, variables and schedules, each a `Hyperparameter`.
+
+        Those that a constructor has not come to yet are left out.
+        """
+        return {each.name: getattr(self, each.name) for each in hyperparameters_of(type(self)) if each.is_set(self)}
+
+    def check_constants(self, constants: dict[str, Any]) -> None:
+        """Raises ValueError unless constants go together: called before one is set, with all as they would be.
+
+        Args:
+            constants: as `constants()`. In a constructor those that come later are not there yet.
+        """
 
     def prepare(self, num_examples: int | None) -> None:
         """Called by `fit` before the first step, with how many examples an epoch has; None where nobody can know.
@@ -119,14 +136,34 @@ class Objective(keras.layers.Layer):
         # What all layers have, only where it was given: a constructor of one's own need not take it.
         common = {name: value for name, value in super().get_config().items() if name in self.layer_arguments}
         constants = {each.name: each.config_of(self) for each in hyperparameters_of(type(self))}
-        return {**common, "num_samples": self.num_samples, **constants}
+        config = {**common, "num_samples": self.num_samples, **constants}
+        return {name: value for name, value in config.items() if takes(type(self), name)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]):
+        check_config(cls, config)
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def __repr__(self):
         return repr_of(self)
+
+
+def takes(cls, name):
+    """Whether a constructor takes an argument: by its name, or by `**kwargs`."""
+    parameters = inspect.signature(cls.__init__).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def check_config(cls, config):
+    """Raises ValueError unless a constructor can be called with a configuration."""
+    try:
+        inspect.signature(cls.__init__).bind(None, **config)
+    except TypeError as error:
+        raise ValueError(
+            f"{cls.__name__}: expected `get_config` to return what `__init__` takes; received {sorted(config)}, with "
+            f"which it cannot be called: {error}. Let `get_config` return super().get_config() and each argument of "
+            "the class's own, by its name; and let `__init__` take **kwargs, and hand them on."
+        ) from error
 
 
 @functools.cache
@@ -136,7 +173,17 @@ def fixed_arguments_of(cls):
 
 
 def names_of_terms(objective):
-    """What is reported of any x: `nll` and `kl`, whatever is minimised, and the objective's terms; a list."""
+    """What is reported of any x: `nll` and `kl`, whatever is minimised, and the objective's terms; a list.
+
+    Raises:
+        ValueError: a term has a name that the model gives to something else.
+    """
+    for name in objective.term_weights:
+        if name in TAKEN:
+            raise ValueError(
+                f"{type(objective).__name__}: expected terms with names of their own; received a term {name!r}, as the "
+                f"model calls {TAKEN[name]}. Give it another name."
+            )
     return list(dict.fromkeys(["nll", "kl", *objective.term_weights]))
 
 

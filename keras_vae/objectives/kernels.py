@@ -30,14 +30,15 @@ class Kernel:
         objective = keras_vae.objectives.WAE(weight=10.0, kernel=Laplace())
 
     Args:
-        scale: the distance over which latents are alike, a positive number; several, for the sum of their kernels; or
-            None for `default_scale`.
+        scale: the distance over which latents are alike, a positive number; several, a list or an array `[N]`, for
+            the sum of their kernels; or None for `default_scale`.
 
     Raises:
         ValueError: `scale` is not as above.
     """
 
     def __init__(self, scale: float | Sequence[float] | None = None):
+        scale = scale.tolist() if hasattr(scale, "tolist") else scale  # NumPy's, which a file has no words for
         several = isinstance(scale, (list, tuple))
         if several and not scale:
             raise ValueError(f"{type(self).__name__}: expected `scale` to hold a number at least; received: {scale!r}")

@@ -33,12 +33,17 @@ class Sum(Objective):
     def __init__(self, *objectives: Objective, **kwargs):
         for each in objectives:
             if not isinstance(each, Objective):
+                owner, kind = type(self).__name__, type(each).__name__
+                advice = f". Write {owner}(a, b), without brackets" if isinstance(each, (list, tuple)) else ""
                 raise ValueError(
-                    f"Sum: expected keras_vae.objectives objects, such as ELBO(); received: {each!r} of type "
-                    f"{type(each).__name__}"
+                    f"{owner}: expected keras_vae.objectives objects, such as ELBO(); received: {each!r} of type "
+                    f"{kind}{advice}"
                 )
         if not objectives:
-            raise ValueError("Sum: expected at least one objective; received none. Give it some: Sum(ELBO(), MMD())")
+            raise ValueError(
+                f"{type(self).__name__}: expected at least one objective; received none. Give it some: Sum(ELBO(), "
+                "MMD())"
+            )
         super().__init__(objectives[0].num_samples, **kwargs)
         self.parts = list(objectives)
         self.check_parts()
@@ -50,20 +55,35 @@ class Sum(Objective):
             for name in part.term_weights:
                 if name in owner:
                     raise ValueError(
-                        f"Sum: expected objectives without a term in common; received the term {name!r} in "
-                        f"{owner[name]!r} and in {part!r}, which would count twice. A penalty alone, such as MMD() of "
-                        "WAE() or DIP() of DIPVAE(), has no nll."
+                        f"{type(self).__name__}: expected objectives without a term in common; received the term "
+                        f"{name!r} in {owner[name]!r} and in {part!r}, which would count twice. A penalty "
+                        "alone, such as MMD() of WAE() or DIP() of DIPVAE(), has no nll."
                     )
                 owner[name] = part
             if part.num_samples not in (1, self.num_samples):
                 raise ValueError(
-                    "Sum: expected objectives that look at as many draws as the first one makes, num_samples="
-                    f"{self.num_samples}; received {part!r}"
+                    f"{type(self).__name__}: expected objectives that look at as many draws as the first one makes, "
+                    f"num_samples={self.num_samples}; received {part!r}"
                 )
 
     @property
     def term_weights(self) -> dict[str, Any]:
         return {name: weight for part in self.parts for name, weight in part.term_weights.items()}
+
+    def named_parts(self) -> dict[str, Objective]:
+        """The parts by the names of their classes: with their places, from 0, where several are of one class."""
+        names = [type(part).__name__ for part in self.parts]
+        places = (f"_{place}" if names.count(name) > 1 else "" for place, name in enumerate(names))
+        return {f"{name}{place}": part for name, place, part in zip(names, places, self.parts, strict=True)}
+
+    def constants(self) -> dict[str, Any]:
+        """The constants of all parts, `{"MMD/weight": value}`: see `named_parts`."""
+        of_parts = {
+            f"{name}/{constant}": value
+            for name, part in self.named_parts().items()
+            for constant, value in part.constants().items()
+        }
+        return {**super().constants(), **of_parts}
 
     def build(self, dtype: str = "float32") -> None:
         super().build(dtype)
@@ -82,15 +102,16 @@ class Sum(Objective):
         for part in self.parts[1:]:
             if part.tap(z).probe is not None:
                 raise ValueError(
-                    "Sum: expected the objective that changes the gradient of the draws to be the first; received "
-                    f"{type(part).__name__} after {type(self.parts[0]).__name__}"
+                    f"{type(self).__name__}: expected the objective that changes the gradient of the draws to be the "
+                    f"first; received {type(part).__name__} after {type(self.parts[0]).__name__}"
                 )
         tap = self.parts[0].tap(z)
         for part in self.parts[1:] if tap.probe is not None else ():
             if "nll" in part.term_weights:
                 raise ValueError(
-                    f"Sum: expected no term of log p(x|z) beside {type(self.parts[0]).__name__}, which changes the "
-                    f"gradient that reaches z through it; received {type(part).__name__}, with the term 'nll'"
+                    f"{type(self).__name__}: expected no term of log p(x|z) beside {type(self.parts[0]).__name__}, "
+                    f"which changes the gradient that reaches z through it; received {type(part).__name__}, with the "
+                    "term 'nll'"
                 )
         return tap
 
@@ -109,7 +130,7 @@ class Sum(Objective):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["num_samples"]  # the first one's
+        config.pop("num_samples", None)  # the first one's
         return {**config, "objectives": [keras.saving.serialize_keras_object(part) for part in self.parts]}
 
     @classmethod

@@ -36,7 +36,7 @@ class Routed(keras.optimizers.Optimizer):
         ValueError: `routes` is empty, no dictionary, or has a key that is no layer; an optimizer is none, is built,
             stands in two places, is a `Routed` or a `LossScaleOptimizer`, or has a `loss_scale_factor`; when built, a
             layer has no weight that is trained, a weight is of two routes, or none is left to the main optimizer; in
-            `get_config`, it is not built yet.
+            `get_config`, it does not know the model's weights: the model is not built.
     """
 
     def __init__(self, optimizer: Any, routes: dict[Any, Any], name: str | None = None):
@@ -80,9 +80,15 @@ class Routed(keras.optimizers.Optimizer):
     def variables(self):
         return [variable for each in self.optimizers_in_order() for variable in each.variables]
 
-    def build(self, variables: list[Any]) -> None:
-        if self.built:
-            return
+    def route(self, variables: list[Any]) -> list[int]:
+        """Notes which optimizer each of the weights that a model trains has: what a file must know, built or not.
+
+        Returns:
+            a number for each: 0 for the main optimizer, or that of a route, from 1.
+
+        Raises:
+            ValueError: the routes do not fit these weights.
+        """
         places = [0] * len(variables)
         for number, key in enumerate(self.keys, 1):
             for index in places_of(key, variables):
@@ -95,8 +101,14 @@ class Routed(keras.optimizers.Optimizer):
                 "Routed: expected the main optimizer to have weights that no route has; received routes for all "
                 f"{len(places)} that are trained. Take the main optimizer alone."
             )
-        super().build(variables)
         self.places = places
+        return places
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        places = self.route(variables)
+        super().build(variables)
         self.place_by_id = {id(variable): place for variable, place in zip(variables, places, strict=True)}
         for each, owned in zip(self.optimizers_in_order(), self.grouped(places, variables), strict=True):
             each.build(owned)
@@ -136,8 +148,9 @@ class Routed(keras.optimizers.Optimizer):
     def get_config(self) -> dict[str, Any]:
         if self.places is None:
             raise ValueError(
-                "Routed: expected an optimizer whose model is built, so that a file can say which weights go where; "
-                "received one that is not. Save the model after `fit`, or build it first."
+                "Routed: expected an optimizer that knows the model's weights, so that a file can say which go where; "
+                "received one that does not. Save the model after `fit`, or build it first. But for a VAE, build the "
+                "optimizer, too: model.optimizer.build(model.trainable_variables)."
             )
         by_route = [[index for index, place in enumerate(self.places) if place == n + 1] for n in range(len(self.keys))]
         optimizers = map(keras.saving.serialize_keras_object, self.others)

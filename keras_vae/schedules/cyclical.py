@@ -6,7 +6,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.checks import check_finite, check_integer, is_number
 from keras_vae.reprs import repr_of
-from keras_vae.schedules.progress import between, in_steps, progress
+from keras_vae.schedules.progress import LAST_STEP, between, in_steps, progress
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -34,19 +34,25 @@ class Cyclical(LearningRateSchedule):
         start, end: the numbers, of which either may be the larger.
 
     Raises:
-        ValueError: `period` or `num_cycles` is not a positive integer; `ratio` is not in (0, 1]; `start` or `end` is
-            not a finite number.
+        ValueError: `period` or `num_cycles` is not a positive integer; the cycles have more than 2^31 - 1 steps;
+            `ratio` is not in (0, 1]; `start` or `end` is not a finite number.
     """
 
     def __init__(self, period: int, num_cycles: int = 4, ratio: float = 0.5, start: float = 0.0, end: float = 1.0):
         super().__init__()
-        self.period = check_integer("Cyclical", "period", period)
-        self.num_cycles = check_integer("Cyclical", "num_cycles", num_cycles)
+        owner = type(self).__name__
+        self.period = check_integer(owner, "period", period)
+        self.num_cycles = check_integer(owner, "num_cycles", num_cycles)
+        if self.period * self.num_cycles > LAST_STEP:
+            raise ValueError(
+                f"{owner}: expected cycles that are over by step {LAST_STEP}, 2^31 - 1, where a schedule is asked for "
+                f"its final value; received {num_cycles} cycles of {period} steps. Take fewer, or shorter ones."
+            )
         if not is_number(ratio) or not 0 < ratio <= 1:
-            raise ValueError(f"Cyclical: expected `ratio` to be a number in (0, 1]; received: {ratio!r}")
+            raise ValueError(f"{owner}: expected `ratio` to be a number in (0, 1]; received: {ratio!r}")
         self.ratio = float(ratio)
-        self.start = check_finite("Cyclical", "start", start)
-        self.end = check_finite("Cyclical", "end", end)
+        self.start = check_finite(owner, "start", start)
+        self.end = check_finite(owner, "end", end)
 
     def __call__(self, step):
         step = in_steps(step)

@@ -37,10 +37,11 @@ class LinearWarmup(LearningRateSchedule):
 
     def __init__(self, steps: int, start: float = 0.0, end: float = 1.0, delay: int = 0):
         super().__init__()
-        self.steps = check_integer("LinearWarmup", "steps", steps)
-        self.start = check_finite("LinearWarmup", "start", start)
-        self.end = check_finite("LinearWarmup", "end", end)
-        self.delay = check_integer("LinearWarmup", "delay", delay, least=0)
+        owner = type(self).__name__
+        self.steps = check_integer(owner, "steps", steps)
+        self.start = check_finite(owner, "start", start)
+        self.end = check_finite(owner, "end", end)
+        self.delay = check_integer(owner, "delay", delay, least=0)
 
     def __call__(self, step):
         return between(self.start, self.end, progress(step, self.delay, self.steps))

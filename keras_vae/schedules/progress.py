@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# Where a schedule is asked for its final value: past the end of any training.
+LAST_STEP = 2**31 - 1
+
 
 def in_steps(step):
     """An optimizer's iteration, a number or a tensor of any kind, as whole steps: an int64 tensor."""

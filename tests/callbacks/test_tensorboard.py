@@ -23,6 +23,7 @@ from watched import Log, Server, compiled, files_under, fit, in_levels, joint_va
 import keras_vae
 from keras_vae.backend import tfd, tfp
 from keras_vae.callbacks import Gallery, TensorBoard, projector
+from keras_vae.callbacks.descriptions import configuration
 from keras_vae.callbacks.views import Views
 
 # What must not stop training must not be in need of that here.
@@ -271,6 +272,7 @@ def test_hparams(watched):
     (group,) = found["sessionGroups"]
     assert group["sessions"][0]["name"] == "run_1"
     expected = {"width": 16, "team": "blue", "latents": 2, "likelihood": "IndependentNormal", "optimizer": "Adam"}
+    expected |= {"objective": "ELBO", "objective/beta": type(SCHEDULE).__name__, "objective/kl": "auto"}
     assert expected.items() <= group["hparams"].items()
     assert group["hparams"]["parameters"] == watched.vae.count_params()
     values = {(each["name"]["group"], each["name"]["tag"]): each["value"] for each in group["metricValues"]}
@@ -391,8 +393,9 @@ def test_a_weight_that_a_callback_sets_is_written_from_where_it_moves(tmp_path):
     setting = keras.callbacks.LambdaCallback(on_epoch_begin=set_beta)
     fit(vae, digits()[:64], setting, TensorBoard(tmp_path), epochs=4)
     log = Log(tmp_path)
-    assert log.steps("weight/kl") == [1, 2, 3]
-    np.testing.assert_array_equal(log.values("weight/kl"), betas[1:])
+    for tag in ("weight/kl", "constant/beta"):
+        assert log.steps(tag) == [1, 2, 3]
+        np.testing.assert_array_equal(log.values(tag), betas[1:])
     assert "weight/nll" not in log.tags("scalars")
 
 
@@ -405,7 +408,11 @@ def test_constants_that_move_and_what_is_learned_are_written(tmp_path):
     np.testing.assert_allclose(log.values("constant/capacity"), [3.0, 6.0, 6.0])
     assert not {"weight/capacity_gap", "weight/nll", "constant/gamma"} & log.tags("scalars")
     (configuration,) = log.values("configuration")
-    for row in ("| capacity | LinearWarmup |", "| weight of capacity_gap | 3.0 |"):
+    for row in (
+        "| objective/capacity | LinearWarmup |",
+        "| weight of capacity_gap | 3.0 |",
+        "| objective/gamma | 3.0 |",
+    ):
         assert row in str(configuration)
 
     vae = compiled(gaussian_vae(latent=2, objective=keras_vae.objectives.GECO(20.0, 0.01)))
@@ -416,8 +423,49 @@ def test_constants_that_move_and_what_is_learned_are_written(tmp_path):
         np.testing.assert_allclose(log.values(tag), history["beta"], rtol=1e-5)
     assert log.steps("constant/level") == [1, 2] and "constant/speed" not in log.tags("scalars")
     (configuration,) = log.values("configuration")
-    for row in ("| level | 20.0 |", "| weight of kl | learned |"):
+    for row in ("| objective/level | 20.0 |", "| weight of kl | learned |"):
         assert row in str(configuration)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Clashing(keras_vae.objectives.ELBO):
+    """An objective whose arguments are called as what the model is described by."""
+
+    seed = keras_vae.objectives.Hyperparameter()
+
+    def __init__(self, seed=7.0, scale=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed, self.scale = seed, scale
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+def described(objective):
+    vae = compiled(gaussian_vae(latent=2, objective=objective))
+    vae.build((None, 8, 8, 1))
+    return configuration(vae)
+
+
+def test_what_an_objective_was_made_with_is_among_the_hyperparameters():
+    """All that is plain in its configuration, under names that nothing else has."""
+    of = keras_vae.objectives
+    expected = [
+        (of.RenyiBound(0.25, num_samples=3), {"alpha": 0.25}),
+        (of.MIWAE(2, num_samples=6), {"num_bounds": 2}),
+        (of.ELBO(keras.Variable(2.0), gradient="stl"), {"beta": 2.0, "gradient": "stl", "kl": "auto"}),
+        (of.FreeBits(0.5, groups=[[0], [1]]), {"level": 0.5, "beta": 1.0, "groups": "[[0], [1]]", "over": "batch"}),
+        (of.WAE(3.0, of.kernels.RBF([1, 2])), {"weight": 3.0, "kernel": "RBF(scale=[1, 2])"}),
+        (of.DIPVAE(kind="II"), {"kind": "II"}),
+        (of.FactorVAE(discriminator=keras.Sequential([keras.layers.Dense(2)])), {"discriminator": "Sequential"}),
+        (of.Sum(of.ELBO(), of.MMD(2.0), of.TotalCorrelation(3.0)), {"MMD/weight": 2.0, "TotalCorrelation/weight": 3.0}),
+        (Clashing(), {"seed": 7.0, "scale": "none"}),
+    ]
+    for objective, settings in expected:
+        found = described(objective)
+        assert {f"objective/{name}": value for name, value in settings.items()}.items() <= found.items()
+        assert found["seed"] == 0 and found["scale"] == "Shared" and found["num_samples"] == objective.num_samples
+        assert not any("name" in name or "objectives" in name for name in found)
 
 
 def points_in(folder):

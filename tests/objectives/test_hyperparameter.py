@@ -14,7 +14,7 @@ from small import KERAS, digits, gaussian_vae
 
 import keras_vae
 from keras_vae.objectives import ELBO, Hyperparameter, Objective
-from keras_vae.objectives.hyperparameter import beside_weights, number_of, weights_at
+from keras_vae.objectives.values import number_of, value_at, weights_at
 
 X = digits()[:64]
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures/vae.keras"
@@ -358,10 +358,136 @@ def test_values_at_a_step():
     np.testing.assert_allclose(weights_at(objective)["kl"], 1.0)
 
 
-def test_which_constants_are_no_weights():
-    """Those that `term_weights` does not read, whatever their numbers are; and those of a sum's parts."""
+def test_an_objective_s_constants_by_name():
+    """All that are a `Hyperparameter`, as they were set; those of a sum's parts by the parts' names, too."""
     objectives = keras_vae.objectives
-    assert beside_weights(ELBO(beta=2)) == {}
-    assert beside_weights(objectives.Capacity(2, gamma=2)) == {"capacity": 2}
-    assert beside_weights(objectives.GECO(2.0, 0.5)) == {"level": 2.0, "speed": 0.5}
-    assert beside_weights(objectives.Sum(objectives.FreeBits(0.25), objectives.MMD(0.25))) == {"level": 0.25}
+    assert ELBO(beta=2).constants() == {"beta": 2}
+    assert objectives.Capacity(2, gamma=SCHEDULE).constants() == {"capacity": 2, "gamma": SCHEDULE}
+    assert objectives.GECO(2.0, 0.5).constants() == {"level": 2.0, "speed": 0.5}
+    assert objectives.IWAE(3).constants() == {}
+    total = objectives.Sum(objectives.FreeBits(0.25), objectives.Sum(objectives.MMD(2.0), objectives.DIP()))
+    assert total.constants() == {
+        **{"FreeBits/level": 0.25, "FreeBits/beta": 1.0},
+        **{"Sum/MMD/weight": 2.0, "Sum/DIP/lambda_od": 10.0, "Sum/DIP/lambda_d": 100.0},
+    }
+    vae = made()
+    vae.build(X.shape)
+    vae.objective.beta = 3.0
+    assert vae.objective.constants() == {"beta": 3.0}
+
+
+class Dips(schedules.LearningRateSchedule):
+    """-1 at one step, which its configuration names or not; else 1."""
+
+    def __init__(self, step, **config):
+        self.step, self.config = step, config
+
+    def __call__(self, step):
+        return keras.ops.where(keras.ops.equal(step, self.step), -1.0, 1.0)
+
+    def get_config(self):
+        return self.config or super().get_config()  # which there is none of
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step"),
+    [
+        (schedules.PiecewiseConstantDecay([100, 120], [1.0, -1.0, 1.0]), 101),
+        (schedules.PiecewiseConstantDecay([100.5, 120], [1.0, -2.0, 1.0]), 101),
+        (schedules.CosineDecay(1.0, 100, warmup_target=-0.001, warmup_steps=50), 50),
+        (Dips(1000, at=1000), 1000),
+        (Dips(1000, parts=[{"at": 1001}]), 1000),
+        (Dips(1000, parts=({"at": 999.0}, None, "at")), 1000),
+    ],
+)
+def test_a_schedule_is_looked_at_beside_the_numbers_of_its_configuration(schedule, step):
+    with pytest.raises(ValueError, match=f"ELBO: expected `beta` .*, which gives .* at step {step}$"):
+        ELBO(beta=schedule)
+
+
+def test_what_its_configuration_does_not_name_is_not_seen():
+    for schedule in (Dips(1000), Dips(1000, at=2000), Dips(1000, at=float("inf"), sign=-5)):
+        assert ELBO(beta=schedule).beta is schedule
+    with pytest.raises(ValueError, match="at step 1024"):
+        ELBO(beta=Dips(1024))
+
+
+def test_a_schedule_that_does_not_end_has_some_value_outside_training():
+    """The one of step 2^31 - 1, as the docstrings say."""
+    schedule = schedules.CosineDecayRestarts(1.0, 10)
+    assert float(value_at(schedule)) == float(schedule(2**31 - 1))
+
+
+@pytest.mark.parametrize("value", [2, True])
+def test_a_variable_is_of_a_float_dtype(value):
+    beta = keras.Variable(value, dtype="int32" if value == 2 else "bool")
+    with pytest.raises(ValueError, match=r"a keras\.Variable of one, of a float dtype, .*; received: <Variable"):
+        ELBO(beta=beta)
+
+
+@pytest.mark.parametrize("name", ["elbo", "loss", "reconstruction"])
+def test_a_term_is_not_called_as_the_model_calls_something_else(name):
+    class Named(ELBO):
+        @property
+        def term_weights(self):
+            return {name: 1.0}
+
+    with pytest.raises(ValueError, match=f"Named: expected terms with names of their own; received a term '{name}'"):
+        gaussian_vae(units=4, objective=Named())
+    with pytest.raises(ValueError, match=f"received a term '{name}', as the model calls"):
+        gaussian_vae(units=4).objective = Named()
+
+
+# Constructors.
+
+
+@keras.saving.register_keras_serializable("tests")
+class Few(Objective):
+    """A constructor that takes one constant, makes another, and takes nothing that all objectives have."""
+
+    strength, other = Hyperparameter(), Hyperparameter()
+
+    def __init__(self, strength=1.0):
+        super().__init__(num_samples=2, name="few")
+        self.strength, self.other = strength, 0.5
+
+    @property
+    def term_weights(self):
+        return {"nll": self.strength, "kl": self.other}
+
+    def __call__(self, forward):
+        return {"nll": forward.nll, "kl": forward.kl}
+
+
+def test_a_configuration_has_what_the_constructor_takes(tmp_path):
+    assert Few(2.0).get_config() == {"strength": 2.0}
+    vae = gaussian_vae(units=4, objective=Few(2.0))
+    vae.compile("adam", jit_compile=False)
+    vae.build(X.shape)
+    vae.objective.strength, vae.objective.other = 3.0, 4.0  # of which the file's weights have the second
+    loaded = reload(vae, tmp_path).objective
+    assert loaded.num_samples == 2 and loaded.constants() == {"strength": 3.0, "other": 4.0}
+
+
+class Forgets(ELBO):
+    def __init__(self, strength, **kwargs):
+        super().__init__(**kwargs)
+
+
+class TakesNone(ELBO):
+    def __init__(self):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("objective", "reason"),
+    [
+        (Forgets(1.0), "missing a required argument: 'strength'"),
+        (TakesNone(), "got an unexpected keyword argument 'kl'"),
+    ],
+)
+def test_a_configuration_that_the_constructor_does_not_take(objective, reason):
+    name = type(objective).__name__
+    message = f"{name}: expected `get_config` to return what `__init__` takes; received .*{reason}. Let `get_config`"
+    with pytest.raises(ValueError, match=message):
+        type(objective).from_config(objective.get_config())

@@ -1,5 +1,6 @@
 """The maximum mean discrepancy: against NumPy, closed forms of Gaussians, and 0 for equal ones; and who uses it."""
 
+import json
 import math
 
 import keras
@@ -13,8 +14,8 @@ from small import gaussian_vae
 from keras_vae.backend import tfd
 from keras_vae.objectives import ELBO, MMD, WAE, InfoVAE, Sum, kernels
 from keras_vae.objectives.discrepancy.mmd import squared_mmd
-from keras_vae.objectives.hyperparameter import weights_at
 from keras_vae.objectives.kernels import RBF, InverseMultiquadratic
+from keras_vae.objectives.values import weights_at
 
 RANDOM = np.random.default_rng(0)
 
@@ -29,6 +30,8 @@ def shares(size):
         (RBF(0.7), lambda d2: np.exp(-d2 / (2 * 0.7**2))),
         (RBF(), lambda d2: np.exp(-d2 / (2 * 3))),
         (RBF([0.5, 2.0]), lambda d2: np.exp(-d2 / 0.5) + np.exp(-d2 / 8.0)),
+        (RBF(np.array([0.5, 2.0])), lambda d2: np.exp(-d2 / 0.5) + np.exp(-d2 / 8.0)),
+        (RBF(np.float32(0.5)), lambda d2: np.exp(-d2 / 0.5)),
         (InverseMultiquadratic(0.7), lambda d2: 0.49 / (0.49 + d2)),
         (InverseMultiquadratic(), lambda d2: 6 / (6 + d2)),
         (InverseMultiquadratic((1, 3.0)), lambda d2: 1 / (1 + d2) + 9 / (9 + d2)),
@@ -39,7 +42,8 @@ def test_kernels(kernel, formula):
     one, other = RANDOM.normal(size=(2, 5, 3)), RANDOM.normal(size=(2, 4, 3))
     expected = formula(np.sum((one[:, :, None] - other[:, None]) ** 2, axis=-1))
     np.testing.assert_allclose(kernel(one, other), expected, rtol=1e-9)
-    same = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(kernel))
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(kernel)))
+    same = keras.saving.deserialize_keras_object(config)
     np.testing.assert_array_equal(same(one, other), kernel(one, other))
 
 
@@ -155,9 +159,39 @@ def test_weights_that_are_set_count_from_the_next_step_on():
     assert left_over(1.0, 1.0) == pytest.approx(0.0, abs=1e-4)
     vae.objective.lambda_, vae.objective.alpha = 50.0, 0.5
     assert left_over(0.5, 49.5) == pytest.approx(0.0, abs=1e-4)
-    with pytest.raises(ValueError, match=r"expected `lambda_` to be at least 1 - alpha, .*; received: lambda_=0.1"):
+    with pytest.raises(
+        ValueError, match=r"expected `lambda_` to be at least 1 - alpha, .*; received: alpha=0.5, lambda_=0.1"
+    ):
         vae.objective.lambda_ = 0.1
     assert left_over(0.5, 49.5) == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize("kind", [float, keras.Variable])
+def test_what_is_refused_is_not_set(kind, is_built):
+    """Neither in the number nor in a variable of one's own, which other things may read."""
+    alpha, lambda_ = kind(0.0), kind(2.0)
+    info = InfoVAE(alpha, lambda_)
+    if is_built:
+        built(info)
+    with pytest.raises(ValueError, match=r"expected `lambda_` to be at least 1 - alpha, .*alpha=-1.5"):
+        info.alpha = -1.5
+    with pytest.raises(ValueError, match=r"expected `lambda_` to be at least 1 - alpha, .*lambda_=0.5"):
+        info.lambda_ = 0.5
+    with pytest.raises(ValueError, match="expected `alpha` to be a finite number from -inf to 1"):
+        info.alpha = 2.0
+    assert float(info.alpha) == float(alpha) == 0.0 and float(info.lambda_) == float(lambda_) == 2.0
+    assert {name: float(weight) for name, weight in info.term_weights.items()} == {"nll": 1.0, "kl": 1.0, "mmd": 1.0}
+
+
+def test_schedules_that_go_apart_between_are_refused():
+    """Each is within its own bounds; at the steps 101 to 120 both are too low."""
+    alpha = schedules.PiecewiseConstantDecay([100, 120], [0.5, -1.0, 0.5])
+    with pytest.raises(ValueError, match="expected `lambda_` to be at least 1 - alpha"):
+        InfoVAE(alpha, lambda_=1.0)
+    with pytest.raises(ValueError, match="expected `lambda_` to be at least 1 - alpha"):
+        InfoVAE(schedules.PolynomialDecay(0.5, 10, 0.5), schedules.PiecewiseConstantDecay([99, 101], [1.0, 0.1, 1.0]))
+    assert InfoVAE(alpha, lambda_=2.0).alpha is alpha
 
 
 DECAY = schedules.PolynomialDecay(1.0, 10, end_learning_rate=0.0)
@@ -175,6 +209,7 @@ DECAY = schedules.PolynomialDecay(1.0, 10, end_learning_rate=0.0)
         (lambda: MMD(num_samples=0), "MMD: expected `num_samples` to be an integer >= 1"),
         (lambda: RBF(0.0), "RBF: expected `scale` to be a positive, finite number; received: 0.0"),
         (lambda: RBF([1.0, -1.0]), "RBF: expected `scale` to be a positive, finite number; received: -1.0"),
+        (lambda: RBF(np.ones((1, 2))), r"RBF: expected `scale` to be a positive, finite number; received: \[1.0, 1.0"),
         (lambda: RBF([]), "RBF: expected `scale` to hold a number at least"),
         (lambda: InverseMultiquadratic("1"), "InverseMultiquadratic: expected `scale` to be a positive, finite number"),
     ],

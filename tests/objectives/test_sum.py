@@ -83,6 +83,28 @@ def test_its_parts_may_be_sums_and_have_schedules():
     np.testing.assert_allclose(rest, logs["val_mmd"], atol=2e-5)
 
 
+def test_its_parts_have_names():
+    """Those of their classes, and with their places where these are not enough."""
+
+    class Nearer(Nearness):
+        @property
+        def term_weights(self):
+            return {f"nearness_{self.name}": 0.5}
+
+    parts = [ELBO(), Nearer(name="a"), MMD(), Nearer(name="b")]
+    assert Sum(*parts).named_parts() == dict(zip(["ELBO", "Nearer_1", "MMD", "Nearer_3"], parts, strict=True))
+
+
+def test_a_subclass_is_called_by_its_name():
+    class Total(Sum):
+        pass
+
+    with pytest.raises(ValueError, match=r"Total: expected .*. Write Total\(a, b\)"):
+        Total([ELBO(), MMD()])
+    with pytest.raises(ValueError, match="Total: expected objectives without a term in common"):
+        Total(ELBO(), WAE())
+
+
 def test_the_first_one_says_how_the_kl_is_found():
     lines = []
     vae = made(Sum(ELBO(kl="draws"), MMD()))
@@ -142,6 +164,7 @@ def test_a_penalty_of_one_s_own_is_asked_all_that_an_objective_is():
     ("parts", "message"),
     [
         ([], "Sum: expected at least one objective; received none"),
+        ([[ELBO(), MMD()]], r"received: \[ELBO.* of type list. Write Sum\(a, b\), without brackets"),
         ([ELBO(), "mmd"], "Sum: expected keras_vae.objectives objects, such as ELBO.*; received: 'mmd' of type str"),
         ([ELBO(), WAE()], r"without a term in common; received the term 'nll' in ELBO\(.*\) and in WAE\("),
         ([ELBO(), MMD(), MMD(2.0)], "received the term 'mmd' in MMD"),

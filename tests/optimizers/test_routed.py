@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, optimizers
+from small import digits, gaussian_vae
 
 from keras_vae.optimizers import Routed
 from keras_vae.optimizers.within import main_optimizer, optimizers_within
@@ -123,6 +124,36 @@ def test_a_file_has_the_state_of_each_and_where_weights_go(wrap, tmp_path):
     assert json.dumps(again.optimizer.get_config()) == json.dumps(model.optimizer.get_config())
 
 
+@pytest.mark.parametrize("wrap", [lambda routed: routed, optimizers.LossScaleOptimizer])
+def test_a_vae_is_saved_before_it_is_trained(wrap, tmp_path):
+    """When it is built: with where its weights go; and it is trained as the one that was saved."""
+    vae = gaussian_vae(units=4)
+    vae.compile(wrap(Routed("adam", {vae.decoder: optimizers.SGD(1e-3)})), jit_compile=False)
+    vae.build((None, 8, 8, 1))
+    vae.save(tmp_path / "vae.keras")
+    assert not vae.optimizer.built  # saving leaves it as it was
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    logs = [each.fit(digits()[:32], epochs=2, verbose=0).history for each in (vae, loaded)]
+    assert logs[0] == logs[1]
+    routed = next(each for each in optimizers_within(loaded.optimizer) if isinstance(each, Routed))
+    trained = loaded.trainable_variables
+    owned = {id(variable) for variable in loaded.decoder.trainable_variables}
+    assert routed.places == [int(id(variable) in owned) for variable in trained] and set(routed.places) == {0, 1}
+    for one, other in zip(vae.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_frozen_after_saving_is_left_out(tmp_path):
+    """What a file noted is no last word: the routes are found anew when the optimizer is built."""
+    vae = gaussian_vae(units=4)
+    vae.compile(Routed("adam", {vae.decoder: "sgd"}), jit_compile=False)
+    vae.build((None, 8, 8, 1))
+    vae.save(tmp_path / "vae.keras")
+    vae.encoder.layers[1].trainable = False
+    vae.fit(digits()[:32], verbose=0)
+    assert len(vae.optimizer.places) == len(vae.trainable_variables) == 7
+
+
 def test_all_within_a_layer_goes_with_it_and_the_layer_is_no_part_of_the_optimizer():
     inner = keras.Sequential([layers.Dense(2), layers.Dense(2)])
     model = keras.Sequential([keras.Input((3,)), layers.Dense(3), inner, layers.Dense(1)])
@@ -179,7 +210,7 @@ def test_routes_that_do_not_fit_a_model(routes, message):
 def test_what_it_cannot_do():
     model = network()
     routed = Routed("adam", {model.layers[1]: "sgd"})
-    with pytest.raises(ValueError, match="expected an optimizer whose model is built"):
+    with pytest.raises(ValueError, match="expected an optimizer that knows the model's weights"):
         routed.get_config()
     with pytest.raises(ValueError, match="received no variables"):
         routed.apply([1.0])

@@ -9,8 +9,9 @@ import tensorflow as tf
 from small import digits, gaussian_vae
 
 from keras_vae.objectives import ELBO
-from keras_vae.objectives.hyperparameter import LAST_STEP, PROBED_STEPS
+from keras_vae.objectives.values import PROBED_STEPS
 from keras_vae.schedules import Cyclical, LinearWarmup
+from keras_vae.schedules.progress import LAST_STEP
 
 STEPS = [*range(60), *PROBED_STEPS]
 
@@ -54,6 +55,11 @@ def test_far_steps_are_told_apart():
     np.testing.assert_allclose([float(schedule(far + step)) for step in range(5)], [0.0, 0.25, 0.5, 0.75, 0.0])
 
 
+def test_the_longest_cycles_are_over_where_the_final_value_is():
+    schedule = Cyclical(LAST_STEP, num_cycles=1, ratio=1.0, start=2.0, end=5.0)
+    assert float(schedule(LAST_STEP)) == 5.0 > float(schedule(LAST_STEP // 2))
+
+
 def test_in_float64_values_are_exact_to_its_rounding():
     keras.config.set_floatx("float64")
     try:
@@ -87,6 +93,10 @@ def test_a_schedule_comes_back_and_shows_what_it_is(name):
         (lambda: Cyclical(5, ratio=0.0), r"Cyclical: expected `ratio` to be a number in \(0, 1\]; received: 0.0"),
         (lambda: Cyclical(5, ratio=1.5), r"Cyclical: expected `ratio` to be a number in \(0, 1\]; received: 1.5"),
         (lambda: Cyclical(5, start=np.nan), "Cyclical: expected `start` to be a finite number; received: nan"),
+        (
+            lambda: Cyclical(2**30, num_cycles=2),
+            r"Cyclical: expected cycles that are over by step 2147483647, 2\^31",
+        ),
         (lambda: ELBO(beta=LinearWarmup(5, end=-1.0)), "ELBO: expected `beta` .*, which gives -0.2 at step 1"),
     ],
 )

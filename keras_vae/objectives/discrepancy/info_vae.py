@@ -8,8 +8,9 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.objectives.discrepancy.mmd import OfKernel
 from keras_vae.objectives.forward_pass import ForwardPass
-from keras_vae.objectives.hyperparameter import Hyperparameter, combined, lowest
+from keras_vae.objectives.hyperparameter import Hyperparameter
 from keras_vae.objectives.kernels import RBF, Kernel
+from keras_vae.objectives.values import combined, lowest
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -52,24 +53,25 @@ class InfoVAE(OfKernel):
         self.alpha = alpha
         self.lambda_ = lambda_
 
-    def __setattr__(self, name, value):
-        is_weight = name in ("alpha", "lambda_")
-        before = getattr(self, name) if is_weight and hasattr(self, f"_{name}") else None
-        super().__setattr__(name, value)
-        # Both are there, once the constructor has come so far. The bound is exact up to float32's rounding.
-        if is_weight and hasattr(self, "_lambda_") and lowest(self.term_weights["mmd"]) < -1e-6:
-            if before is not None:
-                super().__setattr__(name, before)
+    def check_constants(self, constants: dict[str, Any]) -> None:
+        super().check_constants(constants)
+        alpha, lambda_ = constants.get("alpha"), constants.get("lambda_")
+        # The bound is exact up to float32's rounding.
+        if alpha is not None and lambda_ is not None and lowest(weight_of_mmd(alpha, lambda_)) < -1e-6:
             raise ValueError(
                 f"{type(self).__name__}: expected `lambda_` to be at least 1 - alpha, so that the weight of the "
-                f"discrepancy, alpha + lambda_ - 1, is not negative; received: {name}={value!r}"
+                f"discrepancy, alpha + lambda_ - 1, is not negative; received: alpha={alpha!r}, lambda_={lambda_!r}"
             )
 
     @property
     def term_weights(self) -> dict[str, Any]:
         of_kl = combined(lambda alpha: 1.0 - alpha, self.alpha)
-        of_mmd = combined(lambda alpha, lambda_: alpha + lambda_ - 1.0, self.alpha, self.lambda_)
-        return {"nll": 1.0, "kl": of_kl, "mmd": of_mmd}
+        return {"nll": 1.0, "kl": of_kl, "mmd": weight_of_mmd(self.alpha, self.lambda_)}
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         return {"nll": forward.nll, "kl": forward.kl, "mmd": self.mmd_of(forward)}
+
+
+def weight_of_mmd(alpha, lambda_):
+    """alpha + lambda - 1, a number or a schedule."""
+    return combined(lambda alpha, lambda_: alpha + lambda_ - 1.0, alpha, lambda_)
