@@ -47,7 +47,7 @@ def settings_of(objective):
     constants = objective.constants()
     try:
         config = objective.get_config()
-    except Exception:  # of a network of the user's own, which has none
+    except NotImplementedError:  # of a network of the user's own, which has none
         config = {}
     # What is an object itself is in its configuration as a dictionary.
     config = {name: getattr(objective, name, each) if isinstance(each, dict) else each for name, each in config.items()}
