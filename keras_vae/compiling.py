@@ -68,7 +68,7 @@ class Compiled(TermModel):
         self.engine.forget_programs()
 
     def get_compile_config(self):
-        for each in optimizers_within(self.optimizer) if self.built else ():
+        for each in optimizers_within(self.optimizer) if self.built and self.compiled else ():
             if isinstance(each, Routed) and not each.built:
                 each.route(self.trainable_variables)  # which a file must know, also before `fit`
         config = super().get_compile_config()

@@ -20,8 +20,8 @@ class Hyperparameter:
     Outside training a schedule counts with its final value, that of step 2^31 - 1. A schedule that never comes to rest,
     `CosineDecayRestarts` say, has no final value: what it gives there is arbitrary. Take one that ends, or a number.
 
-    A schedule is looked at before it is used: at the steps 0, the powers of 2 and 2^31 - 1, and around each number of
-    its configuration, such as a boundary. A value that is out of bounds at other steps alone is not seen.
+    A schedule is looked at before it is used. Its steps 0, the powers of 2 and 2^31 - 1 are seen, and those around each
+    number of its configuration, such as a boundary. A value that is out of bounds at other steps alone is not seen.
 
         @keras.saving.register_keras_serializable("my_package")
         class Tempered(keras_vae.objectives.ELBO):

@@ -39,9 +39,9 @@ def weights_at(objective, step=None):
 def probed_steps(schedule):
     """The steps at which a schedule is looked at; none while a program is traced, which has no values.
 
-    These are 0, the powers of 2 and `LAST_STEP`; and each number of its configuration, with the steps on both sides:
-    boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such numbers is seen
-    whole. What one of another kind does between these steps is not seen.
+    These are 0, the powers of 2 and `LAST_STEP`. Beside them are the numbers of its configuration, each with the steps
+    on both sides: boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such
+    numbers is seen whole. What one of another kind does between these steps is not seen.
     """
     return () if backend.is_tracing() else sorted({*PROBED_STEPS, *corners(schedule)})
 
