@@ -10,9 +10,9 @@ from keras import ops
 from keras_vae import backend
 from keras_vae.backend import tfd
 from keras_vae.estimates import point_estimate
-from keras_vae.objectives.hyperparameter import value_at
 from keras_vae.objectives.kl import kl_divergence
 from keras_vae.objectives.latent_densities import LatentDensities
+from keras_vae.objectives.values import value_at
 
 OF_PARTS = "nll/"  # how the names begin of what is reported of a part of x
 
