@@ -57,7 +57,8 @@ def aggregate(means, stddevs, factors, num_draws):
 def gaps(information):
     """The mutual information gap of each factor, `[K]`, of I(z_u; v) / H(v), `[D, K]`.
 
-    It is between the two latents that know most. Its mean over the factors is the MIG, equation 6 of Chen et al. (arXiv 1802.04942), from 0 to 1.
+    It is between the two latents that know most. Its mean over the factors is the MIG, equation 6 of Chen et al.
+    (arXiv 1802.04942), from 0 to 1.
     """
     ordered = np.sort(information, axis=0)
     return ordered[-1] - ordered[-2]
