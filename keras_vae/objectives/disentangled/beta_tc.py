@@ -28,9 +28,10 @@ class BetaTC(KLDecomposition):
         weighted     1/(N B) sum_j q(z|x_j)                                        appendix C.1
         stratified   1/N q(z|x_i) + (1 - 1/N) mean of q(z|x_j) over j != i         appendix C.2
 
-    The first is the paper's choice. It gives the parts for the batch's own mixture, 1/B sum_j q(z|x_j), plus log N,
-    (D - 1) log N and -D log N, with D units. These constants have no gradient. But they make the terms no numbers to
-    read: `dimension_kl` is mostly below 0. Read `kl`, which is reported beside them, or terms of "stratified".
+    The first is the paper's choice. It gives the parts for the batch's own mixture, 1/B sum_j q(z|x_j), and adds
+    constants to them. With D units these are log N, (D - 1) log N and -D log N. They have no gradient. But so the terms
+    are no numbers to read, and may be negative: `dimension_kl` mostly is. Read `kl`, which is reported beside them, or
+    the terms of "stratified".
 
     The second is unbiased for q(z). The paper's own form gives one of the others, at random, a smaller part. This is
     the mean over which one that is. So it varies less, and is exact if the batch is the data set. The log of either is
@@ -44,10 +45,10 @@ class BetaTC(KLDecomposition):
         alpha: weight of the mutual information, the same. 0 leaves it out, which the paper tries, too.
         gamma: weight of the KL of the units, the same.
         estimator: "weighted" or "stratified".
-        num_examples: N, a positive integer. Default: as many as `fit` was last given, which a file keeps. It has to be
-            given inside a larger model, whose `fit` is another's; for a stream, or a data set of which
-            `steps_per_epoch` takes a part or several rounds; and for one that repeats its examples, which would count
-            as often. Models that share one objective share its N, that of the last `fit`.
+        num_examples: N, a positive integer. Default: as many as `fit` was last given, which a file keeps. Inside a
+            larger model, whose `fit` is another's, it has to be given. So it has for a stream, and where
+            `steps_per_epoch` is not the number of a data set's batches. A data set that repeats its examples counts
+            them as often. Models that share one objective share its N, that of the last `fit`.
         num_samples: how many draws of the latent an example.
 
     Raises:

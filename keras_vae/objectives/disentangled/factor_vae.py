@@ -38,10 +38,11 @@ class FactorVAE(ELBO):
     nothing apart.
 
     Each unit is permuted over the batch by itself. The paper permutes a second batch; the same one needs no more data.
-    A batch of one example permutes to itself. There `discriminator` is least at log 2, where nothing is told apart: as
-    the last batch of an epoch it does no harm, but from batches of one alone nothing is learned. Under `tf.distribute`
-    a unit is permuted over a replica's share. With several draws an example, each set of draws is permuted by itself,
-    and terms are means over the draws. Latents that are maps are taken as vectors.
+    Under `tf.distribute` it is permuted over a replica's share. With several draws an example, each set of draws is
+    permuted by itself, and terms are means over the draws. Latents that are maps are taken as vectors.
+
+    A batch of one example permutes to itself. There `discriminator` is least at log 2, where nothing is told apart. As
+    the last batch of an epoch it does no harm. From batches of one alone the discriminator learns nothing.
 
     In training, where the slope of the log odds along z is not finite, it counts as 0.
 
