@@ -33,6 +33,7 @@ that were held out. A grey pixel's nll is its cross entropy, so that the best nl
 """
 
 import argparse
+import math
 import pathlib
 
 import keras
@@ -50,6 +51,7 @@ EPOCHS, QUICK_EPOCHS = 150, 2
 HELD_OUT, QUICK_IMAGES = 1920, 4480  # images; the rest trains, in whole batches
 DRAWS, QUICK_DRAWS = 2000, 100
 REACH, COLUMNS = 2.0, 9  # of a traversal
+ABREAST = 3  # panels of a picture
 SHOWN = (1, 4, 2, 8, 8)  # the image that it starts from, by its factors
 AS_WELL = 1.05  # times another's nll is as good as that
 LEAST = 0.1  # of the information on a factor, for a latent to be called by it
@@ -216,8 +218,12 @@ def draw(runs, images):
     from matplotlib.figure import Figure
 
     image = images[np.ravel_multi_index(SHOWN, tuple(FACTORS.values()))]
-    figure = Figure(figsize=(5.2 * len(runs), 0.5 * LATENTS + 1.0), layout="constrained")
-    for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
+    rows, columns = math.ceil(len(runs) / ABREAST), min(len(runs), ABREAST)
+    figure = Figure(figsize=(5.2 * columns, (0.4 * LATENTS + 1.0) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(runs) :]:
+        axes.set_axis_off()
+    for axes, (name, run) in zip(panels, runs.items(), strict=False):
         result = run.results[-1]
         order = np.argsort(result["kl_of_units"])[::-1]
         z = np.tile(np.asarray(run.vae.encode(image[None]).mean()), (LATENTS, COLUMNS, 1))

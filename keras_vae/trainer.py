@@ -238,7 +238,7 @@ class Trainer(Compiled):
             check.targets(batch, given)
         given["x"] = check(given["x"], name)
         if kinds.holds_arrays(given["x"]) and given.get("sample_weight") is not None:
-            check.finite(given["sample_weight"], "sample_weight")
+            check.weights(given["sample_weight"])
         return spec
 
     def _feed(self, given, check, name, batch_size, steps_name="steps"):

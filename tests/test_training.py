@@ -554,6 +554,18 @@ def test_weights_that_are_not_finite():
         vae.fit(X, sample_weight=np.where(np.arange(50) == 3, np.inf, 1.0), verbose=0)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_weights_below_0_are_refused(method):
+    vae, weights = as_new(), np.ones(50, "float32")
+    weights[[3, 7]] = -0.5
+    message = r"Expected sample_weight to be >= 0; received -0.5 at position \[3\], the first of 2 weight\(s\) below 0"
+    with pytest.raises(ValueError, match=message):
+        getattr(vae, method)(X, sample_weight=weights, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        vae.fit(X, validation_data=(X, None, weights), verbose=0)
+    vae.fit(X, sample_weight=np.maximum(weights, 0.0), verbose=0)
+
+
 def test_labels_of_any_kind_are_ignored():
     vae = as_new()
     vae.fit(X, np.array(["digit"] * 50), verbose=0)

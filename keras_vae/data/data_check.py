@@ -9,7 +9,14 @@ import keras
 import numpy as np
 
 from keras_vae.data import contract, dataset_check, kinds
-from keras_vae.data.faults import as_looked_at, error_in, missing_rows, rows_with_holes, without_nan
+from keras_vae.data.faults import (
+    as_looked_at,
+    error_in,
+    error_in_weights,
+    missing_rows,
+    rows_with_holes,
+    without_nan,
+)
 from keras_vae.data.intake import MappedPyDataset
 from keras_vae.data.magnitudes import advice_on_size
 from keras_vae.data.parts import pick
@@ -107,10 +114,10 @@ class DataCheck:
             if advice is not None:
                 self._warn("targets", advice)
 
-    def finite(self, array, name):
-        """Raises ValueError if the array holds a number that is not finite."""
+    def weights(self, sample_weight):
+        """Raises ValueError if an array of examples' weights holds a number that is not finite, or below 0."""
         if self.enabled:
-            self._refuse(error_in(np.asarray(array), name))
+            self._refuse(error_in(np.asarray(sample_weight), "sample_weight") or error_in_weights(sample_weight))
 
     def _look_at(self, x, name, batch=None):
         """Looks at arrays: all of them, or a batch of this number."""

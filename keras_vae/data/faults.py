@@ -40,6 +40,19 @@ def _error_in_rows(x, name, support, where, first_row):
     return None if support is None else support.error(x, name, where, first_row)
 
 
+def error_in_weights(weights):
+    """The error that finite weights of examples, `[N]`, deserve, or None: none is below 0."""
+    weights = np.asarray(weights)
+    if weights.dtype.kind not in "if" or not (below := weights < 0.0).any():
+        return None
+    first = below.argmax()
+    return ValueError(
+        f"Expected sample_weight to be >= 0; received {weights.flat[first]} at position "
+        f"{position_of(first, weights.shape)}, the first of {int(below.sum())} weight(s) below 0. An example of weight "
+        "0 counts for nothing."
+    )
+
+
 def position_of(index, shape, first_row=0):
     """The place of a flat index in an array of this shape, a list, where its first row has this number."""
     place = [int(i) for i in np.unravel_index(index, shape)]

@@ -27,7 +27,9 @@ class Feed:
 
     Attributes:
         num_batches: how many batches the data holds, or None where that is not known.
-        num_examples: how many examples the data holds, as if its last batch were full; None where that is not known.
+        num_examples: how many examples the data holds, as if its last batch were full. None where that is not known: as
+            of a stream of whose batches an epoch takes another number than all. It may be a part of the data, or
+            several rounds of it.
         batch_size: examples a batch, or None where that is not known.
         example_size: numbers in one example of x, or None where that is not known.
         steps: how many batches an epoch were asked for; None for all.
@@ -55,7 +57,7 @@ class Feed:
             self.num_batches = kinds.num_batches(x)
         elif isinstance(x, keras.utils.PyDataset):
             self.num_batches = x.num_batches
-        is_known = None not in (self.num_batches, self.batch_size)
+        is_known = None not in (self.num_batches, self.batch_size) and self.steps in (None, self.num_batches)
         self.num_examples = self.num_batches * self.batch_size if is_known else None
 
     def replace_arrays(self, batches_per_call, as_dataset, shuffle=False, labels=False, seed=0, first_batch=int):

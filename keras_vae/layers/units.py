@@ -3,11 +3,12 @@
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.layers.delegate import Delegate
 from keras_vae.layers.elements import DependentElements, log_prob_of_elements
 from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
 from keras_vae.layers.families.multivariate_normal_low_rank import MultivariateNormalLowRankDistribution
 from keras_vae.layers.families.multivariate_normal_tril import MultivariateNormalTriLDistribution
+from keras_vae.ops import gaussian_kl
+from keras_vae.ops.fused import as_tensor, compute_dtype
 
 # Gaussians, whose every unit is one, correlated with others or not.
 GAUSSIANS = (
@@ -34,15 +35,19 @@ def unit_kl(posterior_mean, posterior_stddev, prior_mean, prior_stddev):
         posterior_mean, posterior_stddev: of q(u|x), `[N, *latent]`.
         prior_mean, prior_stddev: of p(u), `[*latent]`.
     """
-    ratio = ops.square(posterior_stddev / prior_stddev)
-    shift = ops.square((posterior_mean - prior_mean) / prior_stddev)
-    return 0.5 * (ratio + shift - 1.0 - ops.log(ratio))
+    dtype = compute_dtype(posterior_mean, posterior_stddev, prior_mean, prior_stddev)
+    log_variance, prior_log_variance = (
+        2.0 * ops.log(as_tensor(stddev, dtype)) for stddev in (posterior_stddev, prior_stddev)
+    )  # a variance, or a ratio of two, would overflow where the KL does not
+    return gaussian_kl(posterior_mean, log_variance, prior_mean, prior_log_variance, event_ndims=0)
 
 
 def closed_kl_of_units(posterior, prior):
     """KL(q(u|x) || p(u)) of each latent u on its own, `[N, *latent]`, nats; None unless both are Gaussian."""
     if not (is_gaussian(posterior) and is_gaussian(prior)):
         return None
+    if all(isinstance(each, IndependentNormalDistribution) for each in (posterior, prior)):
+        return gaussian_kl(posterior.loc, posterior.log_variance, prior.loc, prior.log_variance, event_ndims=0)
     return unit_kl(posterior.mean(), posterior.stddev(), prior.mean(), prior.stddev())
 
 
@@ -64,9 +69,12 @@ def log_prob_of_units(distribution, z):
     Raises:
         DependentElements: a ValueError, where that is not known.
     """
-    if is_gaussian(distribution):
+    try:
+        return log_prob_of_elements(distribution, z)
+    except DependentElements:
+        if not is_gaussian(distribution):
+            raise
         return tfd.Normal(distribution.mean(), distribution.stddev()).log_prob(z)
-    return log_prob_of_elements(distribution, z)
 
 
 def is_gaussian(distribution):
@@ -76,28 +84,31 @@ def is_gaussian(distribution):
     return isinstance(distribution, GAUSSIANS)
 
 
-def has_independent_units(distribution):
-    """Whether the density is known to be the product of those of the units."""
+def has_independent_units(distribution, z):
+    """Whether the density is known to be the product of those of the units.
+
+    Args:
+        z: any point that it scores, at which it is asked.
+    """
     if isinstance(distribution, tfd.MultivariateNormalDiag):
         return True
-    if isinstance(distribution, Delegate) or hasattr(distribution, "reinterpreted_batch_ndims"):
-        distribution = distribution.distribution
-    return distribution.event_shape.rank == 0
+    try:
+        log_prob_of_elements(distribution, z)
+    except DependentElements:
+        return False
+    return True
 
 
 def log_prob_with_units(distribution, z):
     """The log density of z, `[..., *batch]`, and that of each unit of it, `[..., *batch, *latent]`, nats.
 
-    Of independent units the one is the sum of the others.
-
     Raises:
         DependentElements: as `log_prob_of_units`.
     """
-    try:
-        of_units = log_prob_of_elements(distribution, z)
-    except DependentElements:
-        return distribution.log_prob(z), log_prob_of_units(distribution, z)
-    return ops.sum(of_units, axis=tuple(range(-len(distribution.event_shape), 0))), of_units
+    of_units = log_prob_of_units(distribution, z)
+    if has_independent_units(distribution, z):
+        return ops.sum(of_units, axis=tuple(range(-len(distribution.event_shape), 0))), of_units
+    return distribution.log_prob(z), of_units
 
 
 def covariance_of_units(distribution):
@@ -107,9 +118,7 @@ def covariance_of_units(distribution):
         NotImplementedError: the distribution's is not known.
     """
     size = distribution.event_shape.num_elements()
-    try:
-        log_prob_of_elements(distribution, distribution.mean())
-    except DependentElements:
+    if not has_independent_units(distribution, distribution.mean()):
         return distribution.covariance()
     variance = distribution.variance()
     batch = ops.shape(variance)[: len(variance.shape) - len(distribution.event_shape)]

@@ -113,6 +113,27 @@ def test_stratified_weights_are_the_paper_s_whichever_is_its_last():
     np.testing.assert_allclose(np.exp(found)[0], np.mean(of_paper, axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [737_280, 10**8])
+def test_in_float32_an_own_part_of_a_large_data_set_is_not_lost(size):
+    posterior = tfd.MultivariateNormalDiag(MEANS.astype("float32"), SIGMAS.astype("float32"))
+    found = ready(BetaTC(estimator="stratified"), size, "float32").log_weights(pass_of(posterior, 1))
+    assert found.dtype == "float32"
+    own = np.eye(B, dtype=bool)
+    expected = np.where(own, -math.log(size), math.log((1.0 - 1.0 / size) / (B - 1)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    alone = ready(BetaTC(estimator="stratified"), size, "float32").log_weights(pass_of(posterior[:1], 1))
+    np.testing.assert_array_equal(alone, [[0.0]])
+
+
+def test_of_n_the_weighted_parts_know_constants_alone():
+    """And it cancels in none of them: log N, (D - 1) log N, -D log N beside the batch's own mixture."""
+    forward = pass_of(POSTERIORS["full"], 3)
+    of_batch, found = ready(BetaTC(estimator="stratified"), B)(forward), ready(BetaTC(), 5000)(forward)
+    for part, times in zip(PARTS, (1, D - 1, -D), strict=True):
+        np.testing.assert_allclose(found[part] - of_batch[part], times * math.log(5000), rtol=1e-9, err_msg=part)
+    assert np.mean(found["dimension_kl"]) < 0.0 < np.mean(of_batch["dimension_kl"])
+
+
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 def test_an_example_of_weight_0_is_as_if_it_were_not_there(estimator):
     z = np.asarray(POSTERIORS["TFP's"].sample(3, seed=[1, 2]))
@@ -195,6 +216,17 @@ def test_the_size_is_that_of_what_fit_is_given(tmp_path):
     assert size_of(loaded.objective) == 16
 
 
+def test_of_a_data_set_of_which_an_epoch_takes_another_number_than_all_the_size_is_not_known():
+    """A part of it, or several rounds of what it repeats: nobody can tell which."""
+    batches = tf.data.Dataset.from_tensor_slices(X[:16]).batch(4, drop_remainder=True)
+    vae = tc_vae()
+    for data, steps in ((batches.repeat(3), 4), (batches, 2), (batches.repeat(), 4)):
+        with pytest.raises(ValueError, match=r"if an epoch is all of them; .* BetaTC\(num_examples=len\(x\)\)"):
+            vae.fit(data, steps_per_epoch=steps, verbose=0)
+    vae.fit(batches, steps_per_epoch=4, verbose=0)
+    assert size_of(vae.objective) == 16
+
+
 def test_the_size_that_is_given_counts(tmp_path):
     vae = tc_vae(Sum(ELBO(), TotalCorrelation(num_examples=1000)))
     vae.fit(((rows,) for rows in (X[:4], X[4:8])), steps_per_epoch=2, verbose=0)
@@ -205,10 +237,12 @@ def test_the_size_that_is_given_counts(tmp_path):
 
 
 def test_without_the_size_no_work_is_begun(tmp_path):
-    message = r"BetaTC: expected to know how many examples .* Give it: BetaTC\(num_examples=\.\.\.\)"
+    message = r"BetaTC: expected to know how many examples .* Give it, .*: BetaTC\(num_examples=len\(x\)\)"
     vae = tc_vae()
     with pytest.raises(ValueError, match=message):
         vae.fit(((rows,) for rows in (X[:4], X[4:8])), steps_per_epoch=2, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        vae.fit(tf.data.Dataset.from_tensor_slices(X).batch(8), verbose=0)  # the last batch may be smaller
     assert int(vae.optimizer.iterations) == 0
     with pytest.raises(ValueError, match=message):
         vae.evaluate(X, verbose=0)

@@ -96,13 +96,13 @@ class Mixed(keras.layers.Layer):
     """Ends an encoder in a distribution whose mean is known, and whose covariance is not."""
 
     def call(self, features):
-        return Uncertain(features, tf.ones_like(features))
+        return Uncertain(features, tf.linalg.diag(tf.ones_like(features)))
 
     def compute_output_spec(self, features):
         return keras.KerasTensor(features.shape, features.dtype)
 
 
-class Uncertain(tfd.MultivariateNormalDiag):
+class Uncertain(tfd.MultivariateNormalTriL):
     def _covariance(self):
         raise NotImplementedError
 

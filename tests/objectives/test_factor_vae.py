@@ -1,5 +1,6 @@
 """FactorVAE: two losses on weights of their own, one backward pass, and a total correlation that is known."""
 
+import dataclasses
 import functools
 
 import keras
@@ -15,7 +16,7 @@ from small import digits, gaussian_vae
 import keras_vae
 from keras_vae import objectives, scales
 from keras_vae.backend import seed_for
-from keras_vae.objectives.disentangled.factor_vae import permute
+from keras_vae.objectives.disentangled.permute import permute
 from keras_vae.optimizers import Routed
 
 X = digits()[:48]
@@ -322,15 +323,43 @@ def test_a_discriminator_gives_one_or_two_numbers(outputs):
         vae.build((None, 8, 8, 1))
 
 
-def test_single_examples_cannot_be_permuted():
-    message = "FactorVAE: expected batches of several examples.* Take a larger batch_size"
-    for jit_compile in (False, True):
-        with pytest.raises(ValueError, match=message):
-            fit(made(compiled={"jit_compile": jit_compile}), batch_size=1)
-    with pytest.raises(ValueError, match=message):
+def test_a_single_example_to_train_on_is_refused():
+    with pytest.raises(ValueError, match=r"FactorVAE: expected several examples, over .* received one"):
         made().fit(X[:1], verbose=0)
-    made().fit(X[:17], batch_size=8, verbose=0)  # a last one may be alone
     made().evaluate(X[:1], verbose=0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_batch_of_one_is_what_it_is_whatever_came_before(jit_compile):
+    """Its example permutes to itself; so the cross entropy is of one z under both labels."""
+    vae = made()
+    terms = vae.objective(pass_of(vae, X[:1]))
+    odds = np.asarray(terms["total_correlation"])
+    expected = 0.5 * (np.logaddexp(0.0, -odds) + np.logaddexp(0.0, odds))
+    np.testing.assert_allclose(terms["discriminator"], expected, rtol=1e-5)
+    fresh, later = made(compiled={"jit_compile": jit_compile}), made(compiled={"jit_compile": jit_compile})
+    later.fit(X[:17], batch_size=8, verbose=0)  # the last one is alone
+    for each in (fresh, later):
+        assert np.isfinite(each.fit(X[:3], batch_size=1, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_slope_that_is_not_finite_leaves_the_value_as_it_is(training):
+    """Of a square root at 0, where autodiff has 0 times infinity, and so has this. Elsewhere the gradient is right."""
+    network = lambda: keras.Sequential([layers.Lambda(lambda z: ops.sqrt(ops.relu(z))), layers.Dense(2)])  # noqa: E731
+    vae = made(network)
+    z = tf.constant([[[-1.0, 1.0, 4.0], [0.25, 1.0, 4.0]]])
+    forward = vae.forward_pass(X[:2], SEED, training=training)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        found = vae.objective(dataclasses.replace(forward, z=z, tap=None))["total_correlation"]
+    kernel, bias = vae.objective.discriminator.layers[-1].get_weights()
+    across = kernel[:, 0] - kernel[:, 1]
+    np.testing.assert_allclose(found, np.sqrt(np.maximum(z[0], 0.0)) @ across + bias[0] - bias[1], rtol=1e-5)
+    if training:
+        expected = [np.full(3, np.nan), across * 0.5 / np.sqrt(z[0, 1])]
+        expected[0][1:] = across[1:] * 0.5 / np.sqrt(z[0, 0, 1:])
+        np.testing.assert_allclose(tape.gradient(found, z)[0], expected, rtol=1e-5)
 
 
 def test_another_objective_s_network_is_made_when_it_comes_and_needs_an_optimizer_that_knows_it():

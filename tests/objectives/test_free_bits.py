@@ -14,6 +14,8 @@ from small import LinearGaussian, digits, gaussian_vae
 import keras_vae
 from keras_vae import layers
 from keras_vae.backend import tfd
+from keras_vae.layers.families.independent_normal import IndependentNormalDistribution
+from keras_vae.layers.units import closed_kl_of_units
 from keras_vae.objectives import ELBO, Capacity, FreeBits
 from keras_vae.schedules import LinearWarmup
 
@@ -124,6 +126,32 @@ def test_units_that_depend_on_each_other_are_refused_when_built(objective, messa
     forward = vae.forward_pass(np.ones((5, 3), "float32"), SEED)
     expected = max(0.1, float(np.mean(forward.posterior.kl_divergence(forward.prior))))
     np.testing.assert_allclose(vae.objective(forward)["free_bits"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ours", "TFP's"])
+def test_the_kl_of_units_is_float64_s_where_variances_are_extreme(kind):
+    """Values and gradients in float32, of log variances whose ratio or square is too large or too small for it."""
+    log_variance = np.array([-100.0, -85.0, -100.0, 100.0, 85.0, -3.0, 0.0, -90.0, 1.0], "float32")
+    of_prior = np.array([0.0, 0.0, -85.0, 90.0, 0.0, 85.0, 100.0, 95.0, 0.0], "float32")
+    shift = np.array([0.5, 0.5, 0.0, 1.0, 0.5, 2.0, 3.0, 0.0, 0.5], "float32")
+    means, free = tf.constant(shift[None]), tf.constant(log_variance[None])
+    with tf.GradientTape() as tape:
+        tape.watch([means, free])
+        if kind == "ours":
+            posterior = IndependentNormalDistribution(means, free, 1)
+            prior = IndependentNormalDistribution(tf.zeros(9), tf.constant(of_prior), 1)
+        else:
+            posterior = tfd.MultivariateNormalDiag(means, tf.exp(0.5 * free))
+            prior = tfd.MultivariateNormalDiag(tf.zeros(9), tf.exp(0.5 * of_prior))
+        found = closed_kl_of_units(posterior, prior)
+    log_ratio = log_variance.astype("float64") - of_prior
+    precision = np.exp(-of_prior.astype("float64"))
+    expected = 0.5 * (np.expm1(log_ratio) - log_ratio + shift**2 * precision)
+    # A standard deviation, which is TFP's parameter, is exact to 1e-7: an exponent of 100 to 1e-5.
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4)
+    of_means, of_variances = tape.gradient(found, [means, free])
+    np.testing.assert_allclose(of_means[0], shift * precision, rtol=1e-4, atol=1e-37)
+    np.testing.assert_allclose(of_variances[0], 0.5 * np.expm1(log_ratio), rtol=1e-4)
 
 
 def test_a_diagonal_gaussian_of_tfp_has_independent_units():

@@ -93,7 +93,7 @@ class FreeBits(Objective):
         if self.groups == "all":
             return ops.expand_dims(ops.cast(forward.kl, dtype), -1)
         for name, distribution in (("posterior", posterior), ("prior", prior)):
-            if not has_independent_units(distribution):
+            if not has_independent_units(distribution, forward.z):
                 raise ValueError(
                     f"{type(self).__name__}: expected a {name} of independent latents, such as that of keras_vae."
                     f"layers.IndependentNormal, with groups={self.groups!r}; received "

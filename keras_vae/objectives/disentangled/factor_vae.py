@@ -9,9 +9,9 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae import backend
 from keras_vae.objectives.bounds.elbo import ELBO
+from keras_vae.objectives.disentangled.permute import permute
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
-from keras_vae.ops.noise import standard_normal
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -41,6 +41,9 @@ class FactorVAE(ELBO):
     Under `tf.distribute` it is permuted over a replica's share. With several draws an example, each set of draws is
     permuted by itself, and terms are means over the draws. Latents that are maps are taken as vectors.
 
+    A batch of one example permutes to itself. There `discriminator` is least at log 2, where nothing is told apart. As
+    the last batch of an epoch it does no harm. From batches of one alone the discriminator learns nothing.
+
     Sample weights weigh both terms as they do the others. Each z'_d is then drawn in proportion to them, by systematic
     resampling, which is a permutation where weights are equal. So an example of weight 0 counts for nothing; but for
     what a BatchNormalization in the discriminator makes of it.
@@ -54,7 +57,7 @@ class FactorVAE(ELBO):
 
     Raises:
         ValueError: `gamma` is negative, not finite, or neither number nor schedule; `discriminator` is no Keras layer,
-            or gives another shape; training on single examples, which nothing can be permuted over; or as of `ELBO`.
+            or gives another shape; `fit` on a single example, which nothing can be permuted over; or as of `ELBO`.
     """
 
     gamma = Hyperparameter()
@@ -73,12 +76,11 @@ class FactorVAE(ELBO):
         discriminator = of_the_paper() if discriminator is None else discriminator
         if not isinstance(discriminator, keras.Layer):
             raise ValueError(
-                "FactorVAE: expected `discriminator` to be a Keras model of latents, such as keras.Sequential([...]), "
-                f"or None; received: {discriminator!r}"
+                f"{type(self).__name__}: expected `discriminator` to be a Keras model of latents, such as "
+                f"keras.Sequential([...]), or None; received: {discriminator!r}"
             )
         self.gamma = gamma
         self.discriminator = discriminator
-        self.largest_batch = 0  # that was trained on, of those whose size was known
 
     @property
     def term_weights(self) -> dict[str, Any]:
@@ -86,22 +88,21 @@ class FactorVAE(ELBO):
 
     def prepare(self, num_examples: int | None) -> None:
         if num_examples == 1:
-            raise single_examples()
+            raise ValueError(
+                f"{type(self).__name__}: expected several examples, over which latents are permuted; received one"
+            )
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         z = ops.reshape(forward.z, (*ops.shape(forward.z)[:2], math.prod(forward.z.shape[2:])))  # [S, B, D]
-        if forward.training:
-            self.check_batch(z.shape[1])
         held = ops.stop_gradient(z)
         permuted = permute(held, forward.noise_seed, forward.sample_weight)
 
-        def log_odds(z):  # log D(z) / (1 - D(z))
+        def score(z):
             return ops.cast(self.log_odds(z, forward.training), forward.log_likelihood.dtype)
 
-        of_z, slope = backend.value_and_slope(log_odds, held)  # [S, B], [S, B, D]
-        along_z = ops.sum(ops.stop_gradient(slope) * (z - held), axis=-1)  # 0, and the encoder's gradient
-        correlation = ops.stop_gradient(of_z) + ops.cast(along_z, of_z.dtype)
-        entropy = 0.5 * (ops.softplus(-of_z) + ops.softplus(log_odds(permuted)))
+        of_z, slope = backend.value_and_slope(score, held)  # [S, B], [S, B, D]
+        correlation = backend.with_slope(z, of_z, slope)  # the encoder's gradient, and none of the discriminator's
+        entropy = 0.5 * (ops.softplus(-of_z) + ops.softplus(score(permuted)))
         terms = {"total_correlation": correlation, "discriminator": entropy}
         return {**super().__call__(forward), **{name: ops.mean(term, axis=0) for name, term in terms.items()}}
 
@@ -111,54 +112,18 @@ class FactorVAE(ELBO):
         logits = self.discriminator(ops.reshape(z, (-1, z.shape[-1])), training=training)
         if len(getattr(logits, "shape", ())) != 2 or logits.shape[-1] not in (1, 2):
             raise ValueError(
-                "FactorVAE: expected `discriminator` to give logits [N, 2], or log odds [N, 1], of latents "
-                f"[N, {z.shape[-1]}]; received shape {getattr(logits, 'shape', None)}. Let it end in "
+                f"{type(self).__name__}: expected `discriminator` to give logits [N, 2], or log odds [N, 1], of "
+                f"latents [N, {z.shape[-1]}]; received shape {getattr(logits, 'shape', None)}. Let it end in "
                 "keras.layers.Dense(2), without a softmax."
             )
-        log_odds = logits[:, 0] - logits[:, 1] if logits.shape[-1] == 2 else logits[:, 0]
-        return ops.reshape(log_odds, batch)
-
-    def check_batch(self, size):
-        """Raises ValueError if there has been no batch of more than one example, and this is none."""
-        self.largest_batch = max(self.largest_batch, size or 0)
-        if self.largest_batch == 1:
-            raise single_examples()
+        difference = logits[:, 0] - logits[:, 1] if logits.shape[-1] == 2 else logits[:, 0]
+        return ops.reshape(difference, batch)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "discriminator": keras.saving.serialize_keras_object(self.discriminator)}
-
-
-def single_examples():
-    """The ValueError of training on one example at a time."""
-    return ValueError(
-        "FactorVAE: expected batches of several examples, over which latents are permuted; received one example at a "
-        "time. Take a larger batch_size."
-    )
 
 
 def of_the_paper():
     """The discriminator of the paper's appendix A: 6 layers of 1000 leaky ReLUs, and 2 logits."""
     hidden = [each for _ in range(6) for each in (keras.layers.Dense(1000), keras.layers.LeakyReLU(0.2))]
     return keras.Sequential([*hidden, keras.layers.Dense(2)])
-
-
-def permute(z, seed, sample_weight=None):
-    """Latents whose units are independent: each is permuted over the batch, or resampled by the examples' weights.
-
-    Args:
-        z: `[S, B, D]`.
-        seed: int32 `[2]`.
-        sample_weight: `[B]`, or None where all weigh alike.
-    """
-    draws, size, units = ops.shape(z)
-    index = ops.argsort(standard_normal((draws, size, units), backend.fold_in(seed, 0)), axis=1)
-    if sample_weight is not None:
-        # Points at equal distances, in a random order, fall on the examples' weights laid end to end.
-        ends = ops.cumsum(ops.cast(sample_weight, "float32"))
-        start = standard_normal((draws, 1, units), backend.fold_in(seed, 1))
-        start = 0.5 + 0.5 * ops.erf(start / math.sqrt(2.0))  # uniform on [0, 1]
-        points = (ops.cast(index, "float32") + start) / ops.cast(size, "float32")
-        points = ops.minimum(points, 1.0 - 1e-6) * ends[-1]  # an end is another example's, if it is one's
-        index = ops.searchsorted(ends, ops.reshape(points, (-1,)), side="right")
-        index = ops.minimum(ops.reshape(index, (draws, size, units)), size - 1)
-    return ops.take_along_axis(z, index, axis=1)

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_vae.objectives.disentangled.aggregate import OfAggregate
+from keras_vae.objectives.disentangled.kl_decomposition import KLDecomposition
 from keras_vae.objectives.forward_pass import ForwardPass
 from keras_vae.objectives.hyperparameter import Hyperparameter
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class TotalCorrelation(OfAggregate):
+class TotalCorrelation(KLDecomposition):
     """The total correlation of the latent's units under the aggregate posterior: a penalty, to be added in a `Sum`.
 
         KL(q(z) || prod_u q(z_u)),    in nats

@@ -16,8 +16,8 @@ from keras_vae.objectives.batch import shares_of
 ESTIMATORS = ("weighted", "stratified")
 
 
-class OfAggregate(Objective):
-    """An objective whose terms are parts of the KL from the aggregate posterior's point of view.
+class KLDecomposition(Objective):
+    """The base class of objectives whose terms are parts of the KL, told apart by the aggregate posterior.
 
         KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || prod_u q(z_u)) + sum_u KL(q(z_u) || p(z_u)),    means over x
 
@@ -62,7 +62,8 @@ class OfAggregate(Objective):
             raise ValueError(
                 f"{name}: expected to know how many examples the data set holds, by which its terms are estimated. "
                 "`fit` takes it from arrays, and from data sets of a known number of batches of a known size, as "
-                f"batch(size, drop_remainder=True) gives them; received neither yet. Give it: {name}(num_examples=...)."
+                "batch(size, drop_remainder=True) gives them, if an epoch is all of them; received neither yet. Give "
+                f"it, where x holds the data: {name}(num_examples=len(x))."
             )
 
     def load_own_variables(self, store):
@@ -122,8 +123,10 @@ class OfAggregate(Objective):
             return ops.log(shares + ops.zeros_like(own)) - ops.log(size)
         others = shares * (1.0 - own)
         total = ops.sum(others, axis=1, keepdims=True)
-        of_others = ops.where(total > 0.0, 1.0 - 1.0 / size, 0.0)  # of a batch of one there are none
-        weights = own * (1.0 - of_others) + others * (of_others / ops.where(total > 0.0, total, 1.0))
+        has_others = total > 0.0  # but for a batch of one
+        of_own = ops.where(has_others, 1.0 / size, 1.0)  # as it stands: 1 - (1 - 1/N) would lose it in rounding
+        of_others = ops.where(has_others, (1.0 - 1.0 / size) / ops.where(has_others, total, 1.0), 0.0)
+        weights = own * of_own + others * of_others
         return ops.log(weights)
 
     def get_config(self) -> dict[str, Any]:
