@@ -76,7 +76,7 @@ class Objective(keras.layers.Layer):
         """
 
     def prepare(self, num_examples: int | None) -> None:
-        """Called by `fit` before the first step, with how many examples an epoch has; None where nobody can know.
+        """Called by `fit` before the first step, with how many examples the data hold; None where that is not known.
 
         `evaluate`, `predict` and `export` call it with None, which takes nothing back that is known.
         """
