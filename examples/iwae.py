@@ -38,7 +38,8 @@ import shutil
 import keras
 import numpy as np
 from keras import layers
-from mnist_run import FIXED, Run, binarised, check_arguments, load_mnist, markdown, parser_of, records_of, score
+from mnist_data import FIXED, binarised, load_mnist
+from mnist_run import Run, check_arguments, markdown, parser_of, records_of, score
 
 import keras_vae
 from keras_vae import objectives

@@ -11,6 +11,8 @@ from scripts import module_of
 import keras_vae
 from keras_vae import backend
 
+mnist_data = module_of("mnist_data")
+
 
 @pytest.fixture(scope="module")
 def mnist_run():
@@ -26,7 +28,7 @@ def quick_to_compile(monkeypatch):
 def test_a_pixel_is_one_with_the_probability_of_its_grey_level(mnist_run):
     """Within 4.5 standard errors at each of 254 levels: false alarm once in 580 seeds, and this one is fixed."""
     grey = np.broadcast_to(np.arange(256, dtype="uint8"), (20_000, 256))
-    x = mnist_run.binarised(grey, 3, 1)
+    x = mnist_data.binarised(grey, 3, 1)
     assert x.dtype == np.float32 and set(np.unique(x)) == {0, 1}
     p = np.arange(256) / 255
     share = x.mean(axis=0)
@@ -34,17 +36,17 @@ def test_a_pixel_is_one_with_the_probability_of_its_grey_level(mnist_run):
     errors = np.sqrt(p * (1 - p) / 20_000)[1:-1]
     assert np.all(np.abs(share - p)[1:-1] < 4.5 * errors)
     assert abs(np.mean((share - p)[1:-1] / errors)) < 4 / math.sqrt(254), "no bias that all levels share, as k / 256"
-    np.testing.assert_array_equal(x, mnist_run.binarised(grey, 3, 1))
-    assert (x != mnist_run.binarised(grey, 3, 2)).mean() > 0.3, "another epoch, other zeros and ones"
+    np.testing.assert_array_equal(x, mnist_data.binarised(grey, 3, 1))
+    assert (x != mnist_data.binarised(grey, 3, 2)).mean() > 0.3, "another epoch, other zeros and ones"
 
 
 def test_the_last_images_validate(mnist_run, tmp_path):
     x = np.arange(1000)[:, None, None] % 251 * np.ones((28, 28))
     np.savez(tmp_path / "mnist.npz", x_train=x.astype("uint8"), x_test=x[:150].astype("uint8"))
-    train, validation, test = mnist_run.load_mnist(tmp_path, 400)
+    train, validation, test = mnist_data.load_mnist(tmp_path, 400)
     np.testing.assert_array_equal(np.concatenate([train, validation])[:, 0, 0], np.arange(1000) % 251)
     assert (len(train), len(validation), len(test)) == (600, 400, 150)
-    assert [len(part) for part in mnist_run.load_mnist(tmp_path, 400, quick=True)] == [500, 100, 100]
+    assert [len(part) for part in mnist_data.load_mnist(tmp_path, 400, quick=True)] == [500, 100, 100]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_data_of_another_kind(mnist_run, tmp_path, arrays, message):
     if arrays is not None:
         np.savez(tmp_path / "mnist.npz", **arrays)
     with pytest.raises(SystemExit, match=message):
-        mnist_run.load_mnist(tmp_path, 1)
+        mnist_data.load_mnist(tmp_path, 1)
 
 
 class Known:
@@ -95,8 +97,8 @@ def small_vae():
 def go(mnist_run, folder, until, **others):
     grey = np.random.default_rng(0).integers(256, size=(60, 28, 28), dtype="uint8")
     run = mnist_run.Run(folder, "vae", {"seed": 0}, small_vae, 20, 60)
-    x = mnist_run.binarised(grey[:20], 0)
-    run.train(until, lambda epoch: mnist_run.binarised(grey, 0, epoch), x, **others)
+    x = mnist_data.binarised(grey[:20], 0)
+    run.train(until, lambda epoch: mnist_data.binarised(grey, 0, epoch), x, **others)
     return run
 
 
@@ -143,7 +145,7 @@ def test_a_killed_run_ends_as_one_never_stopped(mnist_run, tmp_path, quick_to_co
     best = min(whole.curve, key=lambda row: row["val_loss"])
     for run in (whole, parts):
         run.vae.load_weights(run.best_file)
-        x = mnist_run.binarised(np.random.default_rng(0).integers(256, size=(60, 28, 28), dtype="uint8")[:20], 0)
+        x = mnist_data.binarised(np.random.default_rng(0).integers(256, size=(60, 28, 28), dtype="uint8")[:20], 0)
         loss = run.vae.evaluate(x, batch_size=500, verbose=0, return_dict=True)["loss"]
         assert loss == pytest.approx(best["val_loss"], rel=1e-5)
 
