@@ -46,7 +46,7 @@ def check_arguments(parser, args, **least):
 
 
 def score(vae, x, num_samples):
-    """Of test images: -log p(x) by importance sampling, its standard error over the images, the bound, active units."""
+    """How test images score: -log p(x) by importance sampling, its standard error, the bound, active units."""
     # No noise of this depends on the run, so that two runs differ by their weights alone.
     log_p = vae.log_likelihood(x, num_samples, seed=FIXED, verbose="auto" if sys.stdout.isatty() else 0)
     scores = vae.evaluate(x, batch_size=500, verbose=0, return_dict=True)

@@ -100,11 +100,11 @@ def custom_gradient(function):
 
 
 def value_and_slope(function, x):
-    """What `function` gives for x, `[*batch]`, and its derivative, of the shape of x, `[*batch, ...]`."""
+    """What `function` gives for x, `[*batch]`, and its derivative by x: 0 where it does not depend on it."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = function(x)
-    return value, tape.gradient(value, x)
+    return value, tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 @custom_gradient
@@ -194,7 +194,7 @@ def stateless_seed(source):
     return tf.constant([number % 2**31, number // 2**31 % 2**31], tf.int32)
 
 
-# Of one seed a stream for each purpose: no two draw the same noise.
+# One seed has a stream for each purpose: no two draw the same noise.
 STREAMS = ("posterior", "reconstruction", "prior", "event", "elbo", "importance", "objective")
 
 

@@ -14,6 +14,7 @@ from keras_vae.data.parts import asked_for, lacks_target, pick, replace
 from keras_vae.layers.fitted import fitted
 from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives.forward_pass import OF_PARTS
+from keras_vae.objectives.term_names import check_name
 
 
 @dataclasses.dataclass
@@ -100,6 +101,9 @@ class BuiltFromData(compat.Model):
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self._note_reported, x)
                 settle_normalizations(compat.layers_of(self))
+            for name in self.learned_values():
+                if name in self.objective.term_weights:
+                    check_name(self.objective, name, {name: "what it has learned"})
         except Exception:
             self.known = Known()  # of x that does not fit nothing is known
             raise
@@ -118,6 +122,13 @@ class BuiltFromData(compat.Model):
         found = self.call(x)
         names = found if isinstance(found, dict) else ()
         self.known.reported = [name for name in names if name.startswith(OF_PARTS)]
+
+    def learned_values(self):
+        """What objective and likelihood have learned beside networks, such as sigma: `{name: number}`."""
+        found = dict(self.objective.learned_values())
+        for layer in likelihood_layers(self.decoder):
+            found.update(layer.learned_values())
+        return found
 
     def build_objective(self):
         """Makes what the objective holds in variables."""

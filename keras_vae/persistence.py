@@ -11,6 +11,7 @@ import keras
 
 from keras_vae import compat
 from keras_vae.export import export
+from keras_vae.objectives.configuration import check_savable
 from keras_vae.version import __version__, check_not_newer
 
 SAVED_PARTS = ("encoder", "decoder", "prior", "objective")
@@ -24,6 +25,7 @@ class Persistent(keras.Model):
     """
 
     def get_config(self):
+        check_savable(self.objective)
         serialize = keras.saving.serialize_keras_object
         # Twice: Keras marks an object that has two places at its second sight, and loses the mark of its first.
         for _ in range(2):
@@ -68,13 +70,15 @@ class Persistent(keras.Model):
         """Saves the model, as `keras.Model.save`, to a `.keras` file.
 
         Raises:
-            ValueError: the name is that of an HDF5 file, from which no model of parts can be read back.
+            ValueError: the name is that of an HDF5 file, from which no model of parts can be read back; or an
+                objective of the user's own would not come back as it is.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
                 f"save: expected the name of a .keras file; received {os.fspath(filepath)!r}. An HDF5 file holds no "
                 "model of parts. For weights alone there is save_weights, to a file whose name ends in .weights.h5."
             )
+        self.get_config()  # an error of it comes before Keras opens the file, which may be an earlier one
         return super().save(filepath, *args, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
@@ -98,8 +102,9 @@ class Persistent(keras.Model):
           none, there is no `stddev`.
         - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
         - `generate(num, seed)`: `num` times a `sample` of p(x|z) at a draw of z from the prior, and its `mean`.
-        - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl` and `log_likelihood`, by importance sampling; `[B]`, nats.
-          Where elements are independent, `log_prob_of_elements`, `[B, *event]`, too.
+        - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl`, each part's `nll_age`, the objective's own terms, and
+          `log_likelihood` by importance sampling; `[B]`, nats. Where elements are independent, `log_prob_of_elements`,
+          `[B, *event]`, too.
 
         The batch size is free, and all draws are a function of `seed`, an int64, and of the batch. Numbers are float32
         (float64 under a float64 policy). Where x has parts, each is an input by its name: a dictionary's key, or the

@@ -15,9 +15,9 @@ from keras_vae import backend, compat
 from keras_vae.building import BuiltFromData
 from keras_vae.data import contract
 from keras_vae.data.parts import pick
-from keras_vae.layers.likelihood_layer import likelihood_layers
 from keras_vae.objectives import Objective
-from keras_vae.objectives.base import elbo_of, names_of_terms
+from keras_vae.objectives.base import elbo_of
+from keras_vae.objectives.term_names import names_of_terms
 from keras_vae.objectives.values import weights_at
 from keras_vae.optimizers.within import main_optimizer
 
@@ -66,17 +66,25 @@ class TermModel(BuiltFromData):
                 f"received {objective!r}, which has {list(objective.term_weights)}. Make another model of the same "
                 "parts: VAE(vae.encoder, vae.decoder, vae.prior, objective)."
             )
+        before = self.objective
         compat.replace_layer(self, "objective", objective)
-        if self.known.num_examples is not None:
-            objective.prepare(self.known.num_examples)
-        if self.built:
-            self.build_objective()
-            if not all(layer.built for layer in compat.layers_of(objective)):
-                with self.distribute_strategy.scope(), backend.specifying():
-                    compat.symbolically(self.call, self.x_spec)  # makes the weights of its networks
+        try:
+            self._make_objective_fit()
+        except Exception:
+            compat.replace_layer(self, "objective", before)
+            raise
         self.forget_steps()
         if self.compiled and objective.trainable_variables:
             self.compiled = False  # its optimizer does not know the weights of other networks: `fit` asks for a new one
+
+    def _make_objective_fit(self):
+        """Tells another objective what is known, and makes its state; an error says that it does not fit the model."""
+        if self.known.num_examples is not None:
+            self.objective.prepare(self.known.num_examples)
+        if self.built:
+            self.build_objective()
+            with self.distribute_strategy.scope(), backend.specifying():
+                compat.symbolically(self.call, self.x_spec)  # makes the weights of its networks, too
 
     @property
     def iteration(self):
@@ -175,10 +183,7 @@ class TermModel(BuiltFromData):
 
     def get_metrics_result(self):
         """What the metrics say; and what likelihood and objective have learned beside networks, such as sigma."""
-        found = {**super().get_metrics_result(), **self.objective.learned_values()}
-        for layer in likelihood_layers(self.decoder):
-            found.update(layer.learned_values())
-        return found
+        return {**super().get_metrics_result(), **self.learned_values()}
 
     def epoch_logs(self, logs):
         # Keras computes every result anew, in case a step ran late or returned something else. An epoch without a batch

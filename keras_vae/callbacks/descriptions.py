@@ -44,7 +44,8 @@ def settings_of(objective):
 
     `{"level": 2.0, "groups": "unit"}`, or `{"ELBO/beta": 1.0, "MMD/weight": 10.0}`: numbers and words.
     """
-    constants = objective.constants()
+    parts = objective.named_parts() if isinstance(objective, Sum) else {}
+    constants = {name: value for name, value in objective.constants().items() if "/" not in name}  # of no part
     try:
         config = objective.get_config()
     except NotImplementedError:  # of a network of the user's own, which has none
@@ -54,7 +55,7 @@ def settings_of(objective):
     left_out = {"num_samples", "objectives", *constants, *COMMON}
     found = {name: shown(constant) for name, constant in constants.items()}
     found |= {name: in_words(each) for name, each in config.items() if name not in left_out}
-    for part, of in objective.named_parts().items() if isinstance(objective, Sum) else ():
+    for part, of in parts.items():
         found |= {f"{part}/{name}": value for name, value in settings_of(of).items()}
     return found
 

@@ -155,6 +155,11 @@ def check_event(event_shape, x, name="x"):
 
 def check_terms(objective, terms):
     """`terms`, if they are what the objective has weights for, one number an example."""
+    if not isinstance(terms, dict):
+        raise ValueError(
+            f"{type(objective).__name__}: expected `__call__` to return a dictionary of terms, "
+            f"{list(objective.term_weights)}, each of shape [batch]; received a {type(terms).__name__}"
+        )
     if list(terms) != list(objective.term_weights):
         raise ValueError(
             f"{type(objective).__name__}: expected terms named and ordered as its weights, "

@@ -6,24 +6,22 @@ from typing import Any
 
 import keras
 
-from keras_vae import backend
+from keras_vae import backend, compat
 from keras_vae.checks import check_integer
+from keras_vae.objectives.configuration import check_config, takes
 from keras_vae.objectives.forward_pass import ForwardPass, Tap
 from keras_vae.objectives.hyperparameter import Hyperparameter, hyperparameters_of
 from keras_vae.objectives.kl import has_closed_form
 from keras_vae.reprs import repr_of
-
-# What the model calls so, whatever its objective.
-TAKEN = {"elbo": "the bound, -(nll + kl)", "loss": "what is minimised", "reconstruction": "the decoder's mean of x"}
 
 
 class Objective(keras.layers.Layer):
     """An ordered set of named, weighted terms: what a VAE minimises, in nats per example.
 
     A subclass defines `term_weights` and `__call__`, and is registered with Keras to be saved. A constant that may be
-    set while a model trains, or be a schedule, is a `Hyperparameter`. Networks and other state are the objective's as
-    they are any layer's. They are saved with the VAE. Whatever is minimised, the model reports `nll`, `kl` and `elbo`
-    unweighted, and beside them the objective's own terms.
+    set while a model trains, or be a schedule, is a `Hyperparameter`. Other arguments are in its `get_config`. Networks
+    and other state are the objective's as they are any layer's. They are saved with the VAE. Whatever is minimised, the
+    model reports `nll`, `kl` and `elbo` unweighted, and beside them the objective's own terms.
 
         @keras.saving.register_keras_serializable("my_package")
         class Halved(keras_vae.objectives.ELBO):
@@ -60,6 +58,15 @@ class Objective(keras.layers.Layer):
         """
         for constant in hyperparameters_of(type(self)):
             constant.held_by(self).build(dtype)
+        for part in self.held_objectives():
+            if not part.built:
+                part.build(dtype)
+
+    def held_objectives(self) -> list["Objective"]:
+        """The objectives that this one is made of, as a `Sum` is: each is built, told and committed with it."""
+        held = [each for each in compat.layers_of(self, include_self=False) if isinstance(each, Objective)]
+        within = {id(inner) for each in held for inner in compat.layers_of(each, include_self=False)}
+        return [each for each in held if id(each) not in within]
 
     def constants(self) -> dict[str, Any]:
         """The constants as they were set, `{name: value}`: numbers, variables and schedules, each a `Hyperparameter`.
@@ -80,6 +87,8 @@ class Objective(keras.layers.Layer):
 
         `evaluate`, `predict` and `export` call it with None, which takes nothing back that is known.
         """
+        for part in self.held_objectives():
+            part.prepare(num_examples)
 
     def draw(self, posterior: Any, seed: Any) -> Any:
         """Draws of the latent, `[S, B, *latent]`: `num_samples` an example.
@@ -106,6 +115,8 @@ class Objective(keras.layers.Layer):
 
         `__call__` changes no state, so that a pass may be scored for its own sake.
         """
+        for part in self.held_objectives():
+            part.commit(forward)
 
     def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
         """Whether the `kl` that is reported is a closed form, and not by draws."""
@@ -137,6 +148,7 @@ class Objective(keras.layers.Layer):
         common = {name: value for name, value in super().get_config().items() if name in self.layer_arguments}
         constants = {each.name: each.config_of(self) for each in hyperparameters_of(type(self))}
         config = {**common, "num_samples": self.num_samples, **constants}
+        # What a constructor does not take it makes by itself; its number is among the model's weights.
         return {name: value for name, value in config.items() if takes(type(self), name)}
 
     @classmethod
@@ -148,43 +160,10 @@ class Objective(keras.layers.Layer):
         return repr_of(self)
 
 
-def takes(cls, name):
-    """Whether a constructor takes an argument: by its name, or by `**kwargs`."""
-    parameters = inspect.signature(cls.__init__).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-
-
-def check_config(cls, config):
-    """Raises ValueError unless a constructor can be called with a configuration."""
-    try:
-        inspect.signature(cls.__init__).bind(None, **config)
-    except TypeError as error:
-        raise ValueError(
-            f"{cls.__name__}: expected `get_config` to return what `__init__` takes; received {sorted(config)}, with "
-            f"which it cannot be called: {error}. Let `get_config` return super().get_config() and each argument of "
-            "the class's own, by its name; and let `__init__` take **kwargs, and hand them on."
-        ) from error
-
-
 @functools.cache
 def fixed_arguments_of(cls):
     """The names of a constructor's arguments, those that are a `Hyperparameter` among them, and `num_samples`."""
     return {"num_samples", *inspect.signature(cls.__init__).parameters} - {"self", "args", "kwargs"}
-
-
-def names_of_terms(objective):
-    """What is reported of any x: `nll` and `kl`, whatever is minimised, and the objective's terms; a list.
-
-    Raises:
-        ValueError: a term has a name that the model gives to something else.
-    """
-    for name in objective.term_weights:
-        if name in TAKEN:
-            raise ValueError(
-                f"{type(objective).__name__}: expected terms with names of their own; received a term {name!r}, as the "
-                f"model calls {TAKEN[name]}. Give it another name."
-            )
-    return list(dict.fromkeys(["nll", "kl", *objective.term_weights]))
 
 
 def elbo_of(terms):

@@ -3,10 +3,13 @@
 import math
 
 import keras
+import numpy as np
 
 from keras_vae.checks import is_number
 from keras_vae.objectives.held_constant import HeldConstant
 from keras_vae.objectives.values import Schedule, number_of, probed_steps, value_at
+
+LARGEST = float(np.finfo("float32").max)
 
 
 class Hyperparameter:
@@ -60,7 +63,7 @@ class Hyperparameter:
 
     def __set__(self, objective, value):
         if hasattr(value, "shape") and not isinstance(value, keras.Variable) and tuple(value.shape) == ():
-            value = float(value)
+            value = as_number(value)
         self.check(type(objective).__name__, value)
         objective.check_constants({**objective.constants(), self.name: value})
         if self.is_set(objective):
@@ -82,15 +85,15 @@ class Hyperparameter:
                     )
             return
         is_scalar = isinstance(value, keras.Variable) and tuple(value.shape) == () and "float" in value.dtype
-        if not (is_scalar or is_number(value)) or not self.allows(number_of(value)):
+        if not (is_scalar or is_number(value)) or not self.allows(value if is_number(value) else number_of(value)):
             raise ValueError(
-                f"{owner}: expected `{self.name}` to be a finite number{bounds}, a keras.Variable of one, of a float "
-                f"dtype, or a keras.optimizers.schedules.LearningRateSchedule; received: {value!r}"
+                f"{owner}: expected `{self.name}` to be a finite number{bounds}, a float keras.Variable of one, or a "
+                f"keras.optimizers.schedules.LearningRateSchedule; received: {value!r}"
             )
 
     def allows(self, number):
-        """Whether a float is finite, and within the bounds."""
-        return math.isfinite(number) and self.least <= number <= self.most
+        """Whether a float is finite, in the float32 of a term too, and within the bounds."""
+        return abs(number) <= LARGEST and self.least <= number <= self.most
 
     def config_of(self, objective):
         """The constant as a configuration has it: a variable as its number."""
@@ -103,7 +106,20 @@ class Hyperparameter:
 
     def held_by(self, objective):
         """The `HeldConstant` of an objective."""
+        if not self.is_set(objective):
+            raise AttributeError(
+                f"{type(objective).__name__}: expected the Hyperparameter `{self.name}` to be set in `__init__`; it "
+                "has no value"
+            )
         return getattr(objective, f"_{self.name}")
+
+
+def as_number(value):
+    """A scalar array's or tensor's number; what has none, as it is."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def hyperparameters_of(cls):

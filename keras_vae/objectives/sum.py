@@ -85,16 +85,6 @@ class Sum(Objective):
         }
         return {**super().constants(), **of_parts}
 
-    def build(self, dtype: str = "float32") -> None:
-        super().build(dtype)
-        for part in self.parts:
-            if not part.built:
-                part.build(dtype)
-
-    def prepare(self, num_examples: int | None) -> None:
-        for part in self.parts:
-            part.prepare(num_examples)
-
     def draw(self, posterior: Any, seed: Any) -> Any:
         return self.parts[0].draw(posterior, seed)
 
@@ -117,10 +107,6 @@ class Sum(Objective):
 
     def __call__(self, forward: ForwardPass) -> dict[str, Any]:
         return {name: value for part in self.parts for name, value in part(forward).items()}
-
-    def commit(self, forward: ForwardPass) -> None:
-        for part in self.parts:
-            part.commit(forward)
 
     def has_closed_kl(self, posterior: Any, prior: Any) -> bool:
         return all(part.has_closed_kl(posterior, prior) for part in self.parts)

@@ -13,6 +13,7 @@ Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 # Where every schedule is looked at before it is used.
 PROBED_STEPS = (0, *(2**power for power in range(31)), LAST_STEP)
+MOST_CORNERS = 300  # beside them, for each takes a millisecond
 
 
 def number_of(value):
@@ -39,17 +40,24 @@ def weights_at(objective, step=None):
 def probed_steps(schedule):
     """The steps at which a schedule is looked at; none while a program is traced, which has no values.
 
-    These are 0, the powers of 2 and `LAST_STEP`. Beside them are the numbers of its configuration, each with the steps
-    on both sides: boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such
-    numbers is seen whole. What one of another kind does between these steps is not seen.
+    These are 0, the powers of 2 and `LAST_STEP`; and each number of its configuration, with the steps on both sides:
+    boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such numbers is seen
+    whole, if it has no more than `MOST_CORNERS` of them; of more, as many are seen. What one of another kind does
+    between these steps is not seen.
     """
-    return () if backend.is_tracing() else sorted({*PROBED_STEPS, *corners(schedule)})
+    if backend.is_tracing():
+        return ()
+    near = sorted(corners(schedule))
+    return sorted({*PROBED_STEPS, *near[:: 1 + len(near) // MOST_CORNERS]})
 
 
 def corners(schedule):
     """The steps beside each number of a schedule's configuration, where it may change its course; a set."""
     if isinstance(schedule, Combined):
         return set().union(*(corners(each) for each in schedule.constants if isinstance(each, Schedule)))
+    if type(schedule) is keras.optimizers.schedules.PiecewiseConstantDecay:
+        # Each value once, and no more: to evaluate this one takes as long as it has boundaries.
+        return {min(math.floor(each) + 1, LAST_STEP) for each in schedule.boundaries}
     try:
         settings = keras.tree.flatten(schedule.get_config())
     except NotImplementedError:  # one of the user's own, which is not to be saved

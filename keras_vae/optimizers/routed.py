@@ -149,8 +149,8 @@ class Routed(keras.optimizers.Optimizer):
         if self.places is None:
             raise ValueError(
                 "Routed: expected an optimizer that knows the model's weights, so that a file can say which go where; "
-                "received one that does not. Save the model after `fit`, or build it first. But for a VAE, build the "
-                "optimizer, too: model.optimizer.build(model.trainable_variables)."
+                "received one that does not. Save the model after `fit`, or build it first. A model that is no VAE "
+                "needs its optimizer built, too: model.optimizer.build(model.trainable_variables)."
             )
         by_route = [[index for index, place in enumerate(self.places) if place == n + 1] for n in range(len(self.keys))]
         optimizers = map(keras.saving.serialize_keras_object, self.others)

@@ -5,7 +5,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_vae.checks import check_finite, check_integer
 from keras_vae.reprs import repr_of
-from keras_vae.schedules.progress import between, progress
+from keras_vae.schedules.progress import LAST_STEP, between, progress
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -31,8 +31,8 @@ class LinearWarmup(LearningRateSchedule):
         delay: how many steps the value is `start` before.
 
     Raises:
-        ValueError: `steps` is not a positive integer; `delay` is not an integer >= 0; `start` or `end` is not a finite
-            number.
+        ValueError: `steps` is not a positive integer; `delay` is not an integer >= 0; both together are more than
+            2^31 - 1; `start` or `end` is not a finite number.
     """
 
     def __init__(self, steps: int, start: float = 0.0, end: float = 1.0, delay: int = 0):
@@ -42,6 +42,11 @@ class LinearWarmup(LearningRateSchedule):
         self.start = check_finite(owner, "start", start)
         self.end = check_finite(owner, "end", end)
         self.delay = check_integer(owner, "delay", delay, least=0)
+        if self.delay + self.steps > LAST_STEP:
+            raise ValueError(
+                f"{owner}: expected a warm-up that is over by step {LAST_STEP}, 2^31 - 1, where a schedule is asked "
+                f"for its final value; received {self.delay} + {self.steps} steps. Take fewer."
+            )
 
     def __call__(self, step):
         return between(self.start, self.end, progress(step, self.delay, self.steps))

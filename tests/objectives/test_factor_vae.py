@@ -383,3 +383,13 @@ def test_other_terms_than_those_of_a_vae_are_named_in_an_error():
         "total_correlation",
         "discriminator",
     ]
+
+
+def test_a_discriminator_that_does_not_look_at_z_has_no_slope():
+    vae = made(lambda: keras.Sequential([layers.Lambda(lambda z: 0.0 * ops.stop_gradient(z)), layers.Dense(2)]))
+    z = tf.constant([[[-1.0, 1.0, 4.0], [0.25, 1.0, 4.0]]])
+    forward = vae.forward_pass(X[:2], SEED, training=True)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        found = vae.objective(dataclasses.replace(forward, z=z, tap=None))["total_correlation"]
+    np.testing.assert_array_equal(tape.gradient(found, z), np.zeros((1, 2, 3)))

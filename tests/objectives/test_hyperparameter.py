@@ -13,7 +13,7 @@ from saved import reload
 from small import KERAS, digits, gaussian_vae
 
 import keras_vae
-from keras_vae.objectives import ELBO, Hyperparameter, Objective
+from keras_vae.objectives import ELBO, GECO, MMD, BetaTC, FactorVAE, FreeBits, Hyperparameter, Objective, Sum, values
 from keras_vae.objectives.values import number_of, value_at, weights_at
 
 X = digits()[:64]
@@ -421,7 +421,7 @@ def test_a_schedule_that_does_not_end_has_some_value_outside_training():
 @pytest.mark.parametrize("value", [2, True])
 def test_a_variable_is_of_a_float_dtype(value):
     beta = keras.Variable(value, dtype="int32" if value == 2 else "bool")
-    with pytest.raises(ValueError, match=r"a keras\.Variable of one, of a float dtype, .*; received: <Variable"):
+    with pytest.raises(ValueError, match=r"a float keras\.Variable of one, .*; received: <Variable"):
         ELBO(beta=beta)
 
 
@@ -491,3 +491,170 @@ def test_a_configuration_that_the_constructor_does_not_take(objective, reason):
     message = f"{name}: expected `get_config` to return what `__init__` takes; received .*{reason}. Let `get_config`"
     with pytest.raises(ValueError, match=message):
         type(objective).from_config(objective.get_config())
+
+
+class Renames(ELBO):
+    """A constant under another name than its argument, which no configuration has."""
+
+    heat = Hyperparameter()
+
+    def __init__(self, temperature=1.0):
+        super().__init__()
+        self.heat = temperature
+
+
+class Keeps(ELBO):
+    """An argument that is no constant, and that no configuration has."""
+
+    def __init__(self, power=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+
+class Answers(Keeps):
+    """One who leaves it out on purpose."""
+
+    def __init__(self, power=1.0, **kwargs):
+        super().__init__(power, **kwargs)
+
+    def get_config(self):
+        return super().get_config()
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (Keeps(3.0), "Keeps: expected a `get_config` that returns all that `__init__` takes, .* it has no 'power'"),
+        (Sum(MMD(), Keeps(3.0)), "Keeps: expected a `get_config` that returns all"),
+        (Renames(0.5), "Renames: expected `get_config` to return what `__init__` takes"),
+        (TakesNone(), "TakesNone: expected `get_config` to return what `__init__` takes"),
+    ],
+)
+def test_what_would_not_come_back_is_refused_when_saved(objective, message, tmp_path):
+    vae = gaussian_vae(units=4, objective=objective)
+    vae.build(X.shape)
+    with pytest.raises(ValueError, match=message):
+        vae.save(tmp_path / "vae.keras")
+    assert not (tmp_path / "vae.keras").exists()
+    assert gaussian_vae(units=4, objective=Answers(3.0)).get_config()["objective"]["config"]["beta"] == 1.0
+
+
+class Unset(ELBO):
+    extra = Hyperparameter()
+
+
+def test_a_constant_that_was_never_set_is_named():
+    with pytest.raises(AttributeError, match="Unset: expected the Hyperparameter `extra` to be set in `__init__`"):
+        gaussian_vae(units=4, objective=Unset()).build(X.shape)
+
+
+@pytest.mark.parametrize("number", [1e39, 10**400, float("nan")])
+def test_a_number_beyond_float32_is_refused(number):
+    with pytest.raises(ValueError, match=r"ELBO: expected `beta` to be a finite number >= 0, a float keras\.Variable"):
+        ELBO(beta=number)
+
+
+@pytest.mark.parametrize("value", [keras.KerasTensor(()), np.array("a")], ids=["symbolic", "text"])
+def test_a_scalar_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="ELBO: expected `beta` to be a finite number"):
+        ELBO(beta=value)
+
+
+class Wrapped(Objective):
+    """One that holds another, and is told, built and committed with it."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    @property
+    def term_weights(self):
+        return self.inner.term_weights
+
+    def __call__(self, forward):
+        return self.inner(forward)
+
+
+def test_an_objective_within_another_learns_and_is_told():
+    vae = gaussian_vae(units=4, objective=Wrapped(Sum(GECO(3.0, speed=0.1))))
+    vae.compile("adam", jit_compile=False)
+    fit(vae, epochs=1)
+    inner = vae.objective.inner.parts[0]
+    assert vae.objective.held_objectives() == [vae.objective.inner] and float(inner.beta) != 1.0
+    assert float(inner.moving_weight) == pytest.approx(1.0 - 0.99**4, rel=1e-4), "once a step"
+    vae = gaussian_vae(units=4, objective=Wrapped(BetaTC()))
+    vae.compile("adam", jit_compile=False)
+    fit(vae, epochs=1)
+    assert vae.objective.inner.known.size == len(X)
+
+
+class Malformed(ELBO):
+    def __init__(self, weights, terms=None):
+        self.weights_, self.terms = weights, terms
+        super().__init__()
+
+    @property
+    def term_weights(self):
+        return self.weights_
+
+    def __call__(self, forward):
+        return {**super().__call__(forward)} if self.terms is None else forward.nll
+
+
+@pytest.mark.parametrize("weights", [{"nll": None}, {"nll": "1"}, ["nll"], {"nll": np.ones(2)}])
+def test_weights_that_are_none(weights):
+    with pytest.raises(ValueError, match="Malformed: expected `term_weights` to be a property that returns a dict"):
+        gaussian_vae(units=4, objective=Malformed(weights))
+
+
+def test_terms_that_are_no_dictionary():
+    vae = gaussian_vae(units=4, objective=Malformed({"nll": 1.0}, terms="a tensor"))
+    with pytest.raises(ValueError, match=r"Malformed: expected `__call__` to return a dictionary of terms, \['nll'\]"):
+        vae.build(X.shape)
+
+
+class Learns(GECO):
+    """A term that is called as what it has learned."""
+
+    @property
+    def term_weights(self):
+        return {**super().term_weights, "beta": 1.0}
+
+    def __call__(self, forward):
+        return {**super().__call__(forward), "beta": 42.0 + 0.0 * forward.nll}
+
+
+def test_a_term_is_not_called_as_what_is_learned():
+    vae = gaussian_vae(units=4, objective=Learns(3.0))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"Learns: .* a term 'beta', as the model calls what it has learned"):
+            vae.build(X.shape)
+
+
+def test_another_objective_that_does_not_fit_leaves_the_one_before():
+    vae = gaussian_vae(units=4, latent=3, objective=FreeBits(1.0))
+    vae.compile("adam", jit_compile=False)
+    fit(vae)
+    before = vae.objective
+    with pytest.raises(ValueError, match="FreeBits: expected `groups` to be a number that divides"):
+        vae.objective = FreeBits(1.0, groups=2)
+    assert vae.objective is before
+    fit(vae)
+
+
+def test_an_objective_that_is_not_to_be_saved_shows_its_class():
+    class Own(keras.layers.Layer):
+        def __init__(self, width):
+            super().__init__()
+
+    assert repr(FactorVAE(1.0, Own(object()))) == "FactorVAE(...)"
+    with pytest.raises(ValueError, match=r"received the term 'nll' in FactorVAE\(...\) and in ELBO"):
+        Sum(FactorVAE(1.0, Own(object())), ELBO())
+
+
+def test_a_schedule_of_many_boundaries_is_looked_at_in_few_places():
+    steps = [10.0 * step for step in range(1, 2001)]
+    found = values.probed_steps(schedules.PiecewiseConstantDecay(steps, [0.1] * 2001))
+    assert len(found) < 400 and {11, 20_001} & set(found)
+    few = values.probed_steps(schedules.PiecewiseConstantDecay([10, 30], [0.1, -1.0, 0.1]))
+    assert {11, 31} <= set(few)

@@ -116,3 +116,9 @@ def test_in_training_each_step_has_its_own_value_and_validation_the_last(jit_com
     np.testing.assert_allclose(weight, [0, 1, 2, 3, 0, 1, 2, 3, 3, 3], atol=1e-4)
     weight = (np.array(logs["val_loss"]) - logs["val_nll"]) / logs["val_kl"]
     np.testing.assert_allclose(weight, 3.0, rtol=1e-4)
+
+
+def test_a_warm_up_that_would_not_be_over_is_refused():
+    with pytest.raises(ValueError, match=r"LinearWarmup: expected a warm-up that is over by step 2147483647, .* \+ "):
+        LinearWarmup(2**31 - 1, delay=1)
+    assert float(LinearWarmup(2**31 - 2, delay=1)(2**31 - 1)) == 1.0

@@ -37,8 +37,8 @@ class GECO(Objective):
 
         level = D / 2 (log(2 pi sigma^2) + m / sigma^2)
 
-    A sigma that is learned is a second way to a level. It shrinks
-    while that lowers `nll`, so a level stands for a smaller error.
+    A sigma that is learned is a second way to a level. It shrinks while that lowers `nll`, so a level stands for a
+    smaller error.
 
     A step moves the average first, then beta, and is weighed by the new beta. Nothing but training moves them:
     `evaluate` takes beta as it is. They are saved with the model. On several devices they are the mean of what the
@@ -79,11 +79,12 @@ class GECO(Objective):
         super().__init__(num_samples, **kwargs)
         self.level = level
         self.speed = speed
-        self.bounds = checked_bounds(bounds)
-        self.initial = check_positive("GECO", "initial", initial)
+        owner = type(self).__name__
+        self.bounds = checked_bounds(owner, bounds)
+        self.initial = check_positive(owner, "initial", initial)
         if not self.bounds[0] <= initial <= self.bounds[1]:
-            raise ValueError(f"GECO: expected `initial` to be within `bounds`, {bounds!r}; received: {initial!r}")
-        self.momentum = check_fraction("GECO", "momentum", momentum)
+            raise ValueError(f"{owner}: expected `initial` to be within `bounds`, {bounds!r}; received: {initial!r}")
+        self.momentum = check_fraction(owner, "momentum", momentum)
 
     def build(self, dtype: str = "float32") -> None:
         super().build(dtype)
@@ -134,15 +135,15 @@ class GECO(Objective):
         return {**super().get_config(), **choices}
 
 
-def checked_bounds(bounds):
+def checked_bounds(owner, bounds):
     """`bounds` as a tuple of two positive numbers, the first of which is the smaller.
 
     Raises:
         ValueError: they are not.
     """
     if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
-        raise ValueError(f"GECO: expected `bounds` to be two numbers; received: {bounds!r}")
-    low, high = (float(check_positive("GECO", "bounds", bound)) for bound in bounds)
+        raise ValueError(f"{owner}: expected `bounds` to be two numbers; received: {bounds!r}")
+    low, high = (float(check_positive(owner, "bounds", bound)) for bound in bounds)
     if low >= high:
-        raise ValueError(f"GECO: expected `bounds` to be two numbers, the smaller one first; received: {bounds!r}")
+        raise ValueError(f"{owner}: expected `bounds` to be two numbers, the smaller one first; received: {bounds!r}")
     return low, high
