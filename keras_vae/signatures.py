@@ -47,8 +47,8 @@ def signatures(vae):
     For categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have
     in place of `mean` and `stddev`. All three have the `probabilities`, `[B, *event, levels]`, beside it.
 
-    `encode_mean(x)` is `encode` without the draw, for runtimes that cannot draw. Under a likelihood of several parts each
-    output that is an x is one a part: `mean_age`, `mean_image`, `probabilities_kind`.
+    `encode_mean(x)` is `encode` without the draw, for runtimes that cannot draw. Under a likelihood of several parts
+    each output that is an x is one a part: `mean_age`, `mean_image`, `probabilities_kind`.
     """
     x, seed = inputs_of(vae), scalar("seed", "int64")
     seen = seen_of(vae, x)
