@@ -40,8 +40,8 @@ def signatures(vae):
       centre: see `keras_vae.estimates`. Where the standard deviation has none, there is no `stddev`.
     - `decode(z)`: `mean` of p(x|z), and its `stddev` where the family has one.
     - `generate(num, seed)`: `num` draws of z from the prior: each a `sample` of p(x|z), and its `mean`.
-    - `score(x, num_samples, seed)`: `elbo`, `nll`, `kl`, each part's `nll_age`, and the objective's own terms, as
-      `evaluate` has them an example; and `log_likelihood` by `num_samples` importance samples; `[B]`, nats. And
+    - `score(x, num_samples, seed)`: an example's `elbo`, `nll`, `kl` and `nll_age`, and the objective's own terms, as
+      `evaluate` has them. Beside them `log_likelihood`, by `num_samples` importance samples. All `[B]`, nats. And
       `log_prob_of_elements`, `[B, *event]`, whose sum is `-nll`, where the likelihood is of independent elements.
 
     For categories without an order, `reconstruction` is the likeliest. So is `mode`, which `decode` and `generate` have

@@ -8,6 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 from small import digits, gaussian_vae
+from variants import fast_for
 
 import keras_vae
 
@@ -97,7 +98,7 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("use", fast_for("arrays", "questions", among=USES))
 def test_a_model_is_freed_whatever_it_was_fitted_to(use, tmp_path):
     """Of three models, one after another, none stays."""
     models = []

@@ -42,8 +42,8 @@ def probed_steps(schedule):
 
     These are 0, the powers of 2 and `LAST_STEP`; and each number of its configuration, with the steps on both sides:
     boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such numbers is seen
-    whole, if it has no more than `MOST_CORNERS` of them; of more, as many are seen. What one of another kind does
-    between these steps is not seen.
+    whole. What one of another kind does between these steps is not seen. Where there are more than `MOST_CORNERS` such
+    steps, some are passed over.
     """
     if backend.is_tracing():
         return ()

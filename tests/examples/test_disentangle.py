@@ -24,6 +24,7 @@ def small(disentangle, monkeypatch):
         monkeypatch.setattr(disentangle, name, value)
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_drawn_and_gone_on_with(disentangle, small, tmp_path, capsys):
     arguments = ["--quick", "--out", str(tmp_path), "--objectives", "vae", "beta_vae_4", "beta_tc", "factor_vae"]
     results = disentangle.main([*arguments, "--epochs", "1"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from saved import reload
+from variants import fast_for
 
 import keras_vae
 from keras_vae.layers import Impute, IndependentNormal, Masked
@@ -114,8 +115,8 @@ def test_without_an_axis_of_steps_it_is_refused(shape):
         Impute(mask_steps="yes")
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
-@pytest.mark.parametrize("name", ["lstm", "bidirectional", "attention"])
+@pytest.mark.parametrize("jit_compile", fast_for(True, among=[True, False]))
+@pytest.mark.parametrize("name", fast_for("attention", among=["lstm", "bidirectional", "attention"]))
 def test_a_vae_of_padded_sequences_trains_comes_back_and_is_exported(name, jit_compile, tmp_path):
     likelihood = Masked(IndependentNormal((6, 2), scale=keras_vae.scales.Shared()))
     decoder = keras.Sequential([keras.layers.Dense(8, "tanh"), likelihood])

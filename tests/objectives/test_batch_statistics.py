@@ -9,6 +9,7 @@ import tensorflow as tf
 from checks import dtype_policy
 from resumed import state_of
 from small import LinearGaussian, digits, gaussian_vae
+from variants import fast_for
 
 import keras_vae
 from keras_vae.objectives import DIP, DIPVAE, ELBO, IWAE, MMD, WAE, BetaTC, InfoVAE, Sum, TotalCorrelation
@@ -26,6 +27,10 @@ OBJECTIVES = {
 X = digits()[:24]
 SEED = np.array([3, 4], "int32")
 of_each = pytest.mark.parametrize("name", OBJECTIVES)
+
+
+def of_each_fast_for(*names):
+    return pytest.mark.parametrize("name", fast_for(*names, among=OBJECTIVES))
 
 
 def made(name, **kwargs):
@@ -48,7 +53,7 @@ def loss_and_gradients(vae, x, sample_weight=None):
     return terms, tape.gradient(loss, [each.value for each in weights])
 
 
-@of_each
+@of_each_fast_for("BetaTC stratified", "DIPVAE II", "Sum with a bound")
 def test_xla_is_the_same_as_eager(name):
     """For a batch of unknown size, terms and gradients."""
     vae = made(name)
@@ -77,7 +82,7 @@ def test_an_example_of_weight_0_changes_nothing(name):
         np.testing.assert_allclose(one, gradient, rtol=1e-3, atol=1e-5 * np.abs(gradient).max())
 
 
-@of_each
+@of_each_fast_for("BetaTC", "Sum")
 def test_it_trains_validates_and_comes_back_and_goes_on(name, tmp_path):
     """Four weighted epochs are two, a file, and two more, to the last bit; each term is reported, and falls in loss."""
     options = {
@@ -101,14 +106,14 @@ def test_it_trains_validates_and_comes_back_and_goes_on(name, tmp_path):
     assert state_of(loaded) == state_of(whole)
 
 
-@of_each
+@of_each_fast_for("BetaTC", "DIPVAE I", "WAE")
 def test_training_lowers_what_is_minimised(name):
     vae = made(name)
     curve = vae.fit(X, batch_size=12, epochs=60, verbose=0).history["loss"]
     assert np.mean(curve[-5:]) < np.mean(curve[:5])
 
 
-@of_each
+@of_each_fast_for("BetaTC", "DIPVAE II", "Sum")
 def test_mixed_precision_gives_terms_in_float32(name):
     with dtype_policy("mixed_float16"):
         vae = made(name)

@@ -12,6 +12,7 @@ from keras import layers, ops
 from resumed import state_of
 from saved import normal_vae, normals, reload, vae_of
 from small import digits, gaussian_vae
+from variants import fast_for
 
 import keras_vae
 from keras_vae import objectives, scales
@@ -329,7 +330,7 @@ def test_a_single_example_to_train_on_is_refused():
     made().evaluate(X[:1], verbose=0)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", fast_for(False, among=[False, True]))
 def test_a_batch_of_one_is_what_it_is_whatever_came_before(jit_compile):
     """Its example permutes to itself; so the cross entropy is of one z under both labels."""
     vae = made()

@@ -10,6 +10,7 @@ import tensorflow as tf
 from checks import dtype_policy
 from saved import vae_of
 from small import LinearGaussian, digits, gaussian_vae
+from variants import fast_for
 
 import keras_vae
 from keras_vae import layers
@@ -238,7 +239,7 @@ def test_training_takes_the_kl_to_the_capacity():
 # Both, in training.
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "float64"])
+@pytest.mark.parametrize("policy", fast_for("mixed_float16", among=["float32", "mixed_float16", "float64"]))
 @pytest.mark.parametrize(
     "make",
     [
