@@ -40,7 +40,7 @@ def weights_at(objective, step=None):
 def probed_steps(schedule):
     """The steps at which a schedule is looked at; none while a program is traced, which has no values.
 
-    These are 0, the powers of 2 and `LAST_STEP`; and each number of its configuration, with the steps on both sides:
+    These are 0, the powers of 2 and `LAST_STEP`. Each number of its configuration is one, with the steps on both sides:
     boundaries, say, or how long it decays. So a schedule that is monotone, or constant, between such numbers is seen
     whole. What one of another kind does between these steps is not seen. Where there are more than `MOST_CORNERS` such
     steps, some are passed over.
