@@ -180,6 +180,11 @@ def digamma(x):
     return tf.math.digamma(x)
 
 
+def searchsorted(ends, points):
+    """How many of the ends, `[N]` and sorted, are not above each point, `[M]`: older Keras wants N known beforehand."""
+    return tf.searchsorted(ends, points, side="right")
+
+
 def stateless_seed(source):
     """The next seed of a `SeedGenerator`, or the one that an integer stands for: int32 [2], as TFP takes it."""
     if isinstance(source, keras.random.SeedGenerator):

@@ -27,6 +27,9 @@ def permute(z, seed, sample_weight=None):
         start = 0.5 + 0.5 * ops.erf(start / math.sqrt(2.0))  # uniform on [0, 1]
         points = (ops.cast(index, "float32") + start) / ops.cast(size, "float32")
         points = ops.minimum(points, 1.0 - 1e-6) * ends[-1]  # an end is another example's, if it is one's
-        index = ops.searchsorted(ends, ops.reshape(points, (-1,)), side="right")
+        index = backend.searchsorted(ends, ops.reshape(points, (-1,)))
         index = ops.minimum(ops.reshape(index, (draws, size, units)), size - 1)
-    return ops.take_along_axis(z, index, axis=1)
+    # Not `take_along_axis`, which older Keras gives XLA no shapes for where the batch's size is unknown.
+    first = ops.reshape(ops.arange(draws), (-1, 1, 1)) * size
+    place = (first + ops.cast(index, "int32")) * units + ops.arange(units)
+    return ops.take(ops.reshape(z, (-1,)), place)
