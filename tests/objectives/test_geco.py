@@ -165,9 +165,9 @@ def test_an_exported_score_is_that_of_the_model(tmp_path):
     [
         (
             lambda: GECO(np.nan),
-            "GECO: expected `level` to be a finite number, a keras.Variable of one, .*received: nan",
+            "GECO: expected `level` to be a finite number, a float keras.Variable of one, .*received: nan",
         ),
-        (lambda: GECO("20"), "GECO: expected `level` to be a finite number, a keras.Variable"),
+        (lambda: GECO("20"), "GECO: expected `level` to be a finite number, a float keras.Variable"),
         (lambda: GECO(20.0, -1.0), "GECO: expected `speed` to be a finite number >= 0, .*received: -1.0"),
         (
             lambda: GECO(LinearWarmup(5, -1.0, -3.0), LinearWarmup(5, 1.0, -1.0)),
