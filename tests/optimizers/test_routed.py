@@ -111,7 +111,7 @@ def test_a_file_has_the_state_of_each_and_where_weights_go(wrap, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert json.dumps(loaded.optimizer.get_config()) == json.dumps(model.optimizer.get_config())
-    assert int(loaded.optimizer.iterations) == 5
+    assert int(main_optimizer(loaded.optimizer).iterations) == 5  # older Keras leaves that of a wrapper at 0
     for each in (model, loaded):
         each.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     pairs = zip(
