@@ -1,6 +1,6 @@
 """Objectives for independent latents, on shapes whose factors are known: beta-VAE, FactorVAE, beta-TCVAE, DIP-VAE.
 
-    python examples/disentangle.py             # no data needed; a quarter of an hour on two cores
+    python examples/disentangle.py             # no data needed; some 25 minutes on two cores
     python examples/disentangle.py --quick     # few images, few epochs: to see that all works
 
 It needs `pip install "keras_vae[examples]"`. The images are those of shapes.py: 3 shapes, 5 sizes, 8 angles and 16 x 16
