@@ -219,7 +219,7 @@ def draw(runs, images):
 
     image = images[np.ravel_multi_index(SHOWN, tuple(FACTORS.values()))]
     rows, columns = math.ceil(len(runs) / ABREAST), min(len(runs), ABREAST)
-    figure = Figure(figsize=(5.2 * columns, (0.4 * LATENTS + 1.0) * rows), layout="constrained")
+    figure = Figure(figsize=(5.2 * columns, (0.4 * LATENTS + 1.0) * rows), layout="compressed")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(runs) :]:
         axes.set_axis_off()

@@ -48,7 +48,7 @@ ARROWS = {
     "inference": {"trainer", "evaluation"},
     "signatures": {"evaluation", "objectives", "layers", "data", "estimates", "backend"},
     "export": {"signatures", "layers", "backend", "compat"},
-    "persistence": {"export", "version", "compat"},
+    "persistence": {"export", "objectives", "version", "compat"},
     "adapting": {"layers", "data", "checks"},
     "vae": {
         *("adapting", "inference", "persistence", "noise", "engine", "priors", "objectives"),
