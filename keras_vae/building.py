@@ -101,9 +101,9 @@ class BuiltFromData(compat.Model):
                 compat.symbolically(self._check_parts, x)
                 compat.symbolically(self._note_reported, x)
                 settle_normalizations(compat.layers_of(self))
-            for name in self.learned_values():
-                if name in self.objective.term_weights:
-                    check_name(self.objective, name, {name: "what it has learned"})
+            learned = dict.fromkeys(self.learned_values(), "what it has learned")
+            for name in self.objective.term_weights:
+                check_name(self.objective, name, learned)
         except Exception:
             self.known = Known()  # of x that does not fit nothing is known
             raise
